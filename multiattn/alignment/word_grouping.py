@@ -4,13 +4,12 @@ import os
 import string
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import NamedTuple
 
+from ..inputs.spoken_words import NOT_SAID, UNSPACED, SpokenWord
 from ..inputs.text import Tokenizer, Word
 from .graphemes import within_cluster
 
-UNSPACED = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
-"""Languages written without spaces between words, by Whisper's codes: there each character is timed by itself."""
+__all__ = ["CLOSING", "NOT_SAID", "OPENING", "SpokenWord", "UNSPACED", "group_words", "merge_punctuation"]
 
 OPENING = "\"'“¿([{-"
 """Punctuation that belongs to the next word, if a space stands before it. Source: openai-whisper, timing.py."""
@@ -18,41 +17,7 @@ OPENING = "\"'“¿([{-"
 CLOSING = "\"'.。,，!！?？:：”)]}、"
 """Punctuation that belongs to the word before it, if no space stands between. Source: openai-whisper, timing.py."""
 
-NOT_SAID = "not_said"
-"""The flag of a word that is in a given text, but was not said."""
-
 _BROKEN = "\ufffd"  # decoded from bytes that are not, or not yet, a whole character
-
-
-class SpokenWord(NamedTuple):
-    """A word of a transcript and the time at which it was spoken."""
-
-    text: str
-    """The word as in the transcript, with its punctuation."""
-
-    start: float
-    """Start in seconds."""
-
-    end: float
-    """End in seconds; never before `start`."""
-
-    score: float
-    """Mean probability of the word's tokens; 0 to 1."""
-
-    start_char: int
-    """Index of the word's first character in the transcript."""
-
-    end_char: int
-    """Index of the character after its last."""
-
-    pieces: tuple[int, ...]
-    """Indices of the word's tokens, counted from the first token after the prompt."""
-
-    flags: tuple[str, ...] = ()
-    """`NOT_SAID` for a word of a given text that is not in the recording; it then has no duration."""
-
-    speaker: str | None = None
-    """Who says it, where speaker turns were given."""
 
 
 def group_words(tokenizer: Tokenizer, ids: Sequence[int], *, language: str | None = None) -> list[Word]:

@@ -136,7 +136,7 @@ class DotProductScore(nn.Module):
             q, k = q[:, list(heads)], k[:, list(heads)]
         queries, keys = q.float().flatten(0, 1), k.float().flatten(0, 1)  # (b heads, len, d)
         # the scale is part of the product: capturing all weights is limited by memory traffic
-        scores = queries.new_empty(len(queries), queries.shape[1], keys.shape[1])
+        scores = queries.new_empty(queries.shape[0], queries.shape[1], keys.shape[1])
         scores = torch.baddbmm(scores, queries, keys.transpose(-2, -1), beta=0, alpha=self.scale)
         return attention_weights(scores.reshape(*q.shape[:3], k.shape[2]), allowed, _of_heads(bias, heads))
 

@@ -32,6 +32,7 @@ from .options import (
 from .predict import Job, Predictor, block, domain_line, score_line, verdict_lines
 from .questions_file import read_answers, read_questions
 from .records import Column
+from .runtime import RUNTIME
 
 if TYPE_CHECKING:
     from ..pipelines import Answer
@@ -146,6 +147,7 @@ def parser() -> Parser:
         ),
         *writing("written answer"),
         *results_of("answer"),
+        RUNTIME,
         prog="multiattn answer",
         description=_DESCRIPTION,
         epilog=_EPILOG,

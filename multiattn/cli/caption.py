@@ -30,6 +30,7 @@ from .options import (
 from .output import printable
 from .predict import Predictor, block, score_line, verdict_lines
 from .records import Column
+from .runtime import RUNTIME
 
 if TYPE_CHECKING:
     from ..pipelines import CaptionResult
@@ -170,6 +171,7 @@ def parser() -> Parser:
             "with --sample: the same seed gives the same captions (default: different ones each time)",
         ),
         *results_of("caption"),
+        RUNTIME,
         prog="multiattn caption",
         description=_DESCRIPTION,
         epilog=_EPILOG,

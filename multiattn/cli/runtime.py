@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from ..registry import load_part, task_spec
-from .options import Option, UsageError
+from .options import WRITING, Option, UsageError
 
 RUNTIME = Option(
     "--runtime",
@@ -18,8 +18,16 @@ _ALL = frozenset(
     "paths files model format out resume strict max_pixels batch_size processes engine address verbose quiet runtime "
     "maps map_method map_format".split()
 )
+_WRITING = frozenset({"num_beams", "max_tokens", *WRITING})
 _OF_TASK = {
     "classify": frozenset({"top_k", "threshold", "only"}),
+    "caption": _WRITING | {"length_penalty", "num_return_sequences", "prompt"},
+    "transcribe": frozenset(
+        "num_beams max_tokens length_penalty patience suppress language language_threshold task prompt carry_prompt "
+        "hotwords prefix channel condition_on_previous compression_ratio_threshold log_prob_threshold "
+        "no_speech_threshold keep_flagged vad temperatures".split()
+    ),
+    "answer": _WRITING | {"top_k", "first_token", "question", "questions", "answers"},
 }
 """The options that do not need torch, by their names in `args`."""
 

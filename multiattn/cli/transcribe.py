@@ -15,6 +15,7 @@ from .options import UsageError
 from .output import make_folder, named_errors, printable
 from .predict import Job, Predictor, verdict_lines
 from .records import FORMATS, Column
+from .runtime import check_runtime
 from .transcribe_options import CUE_OPTIONS, PIPELINE_OPTIONS, parser
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ _OF_SEVERAL = "ctm"
 
 def run(args: argparse.Namespace) -> int:
     """Transcribe; return 0 where every input could be used."""
+    check_runtime(args, "transcribe")
     if args.live is not None:
         from .live import run as transcribe_live
 

@@ -26,6 +26,7 @@ from .options import (
     share,
 )
 from .records import FORMATS
+from .runtime import RUNTIME
 from .transcribe_arguments import (
     at_least_one_x,
     channel,
@@ -205,6 +206,7 @@ DECODING = (
     BATCH_SIZE,
     DEVICE,
     PRECISION,
+    RUNTIME,
 )
 """How text is searched and computed."""
 
@@ -242,7 +244,7 @@ PIPELINE_OPTIONS = (
     *(
         option.dest or option.name.removeprefix("--").replace("-", "_")
         for option in (*CHOICE, *SPEAKING, *STEERING, *DECODING)
-        if option not in (BATCH_SIZE, DEVICE, PRECISION)
+        if option not in (BATCH_SIZE, DEVICE, PRECISION, RUNTIME)
     ),
 )
 """The options that are handed to the pipeline, by their names there."""

@@ -9,7 +9,6 @@ from contextlib import AbstractAsyncContextManager, ExitStack, aclosing, asyncco
 from functools import partial
 from typing import Any
 
-from ..errors import MultiattnError
 from . import computing, speech
 from .batching import AGAIN, Batcher
 from .computing import Found, Limits, Ready
@@ -24,7 +23,6 @@ from .work import (
     Reply,
     Served,
     TooLateError,
-    UnavailableError,
     Work,
 )
 
@@ -214,11 +212,8 @@ class LocalEngine:
         await self._awaited(future, work)
 
     def _load(self, name: str) -> None:
-        try:
-            with self._memory.using(name):
-                pass
-        except MultiattnError as error:
-            raise UnavailableError(f"the model {name} cannot be loaded: {error}") from error
+        with self._memory.using(name):
+            pass
 
     def _compute(self, name: str, batch: Sequence[Ready]) -> Sequence[Any]:
         with self._memory.using(name) as pipeline:

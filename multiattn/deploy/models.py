@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from ..errors import ModelError
+from ..errors import ModelError, MultiattnError
 from ..registry import tasks
-from .work import EMBED, TRANSLATE, Served, UnknownModelError
+from .work import EMBED, TRANSLATE, Served, UnavailableError, UnknownModelError
 
 _FOR = {TRANSLATE: ("transcribe",), EMBED: ("match", "classify", "caption", "answer", "transcribe")}
 """The tasks of models that do what no task of models is called, best first."""
@@ -128,7 +128,7 @@ class Memory:
         """Give the pipeline of a model, which stays in memory in the body.
 
         Raises:
-            ModelError: It cannot be loaded, or is larger than the budget.
+            UnavailableError: It cannot be loaded, or is larger than the budget.
         """
         one = self._all[name]
         with self._changed:
@@ -149,11 +149,14 @@ class Memory:
             if one.pipeline is not None:  # another thread was quicker
                 return
             self._make_room(self._known.get(name, 0), but=name)
-            pipeline = self._load(self._choices[name].model)
+            try:
+                pipeline = self._load(self._choices[name].model)
+            except MultiattnError as error:
+                raise UnavailableError(f"the model {name} cannot be loaded: {error}") from error
             memory = memory_of(pipeline)
             self._known[name] = memory
             if self._budget is not None and memory > self._budget:
-                raise ModelError(
+                raise UnavailableError(
                     f"--memory must be at least {memory / 1e9:.3g} for {name}, but is {self._budget / 1e9:.3g} instead"
                 )
             self._make_room(memory, but=name)

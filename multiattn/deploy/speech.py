@@ -127,7 +127,10 @@ def _steps(pipeline: Any, sound: Sound, work: Work) -> Iterator[Segment | Transc
     watch(0.0)
     source = sound.data if sound.samples is None else sound.samples
     strict = bool(work.options.get("strict"))
-    for one in transcribe_stepwise(pipeline, source, strict=strict, watch=watch, **_options(pipeline, work)):
+    # a model that could decode several chunks at once would keep the first segment back until all are decoded
+    size = 1 if work.options.get("stream") else None
+    options = _options(pipeline, work)
+    for one in transcribe_stepwise(pipeline, source, strict=strict, watch=watch, batch_size=size, **options):
         yield one
         watch(0.0)
 
@@ -150,7 +153,7 @@ def _watch(work: Work, max_seconds: float) -> Callable[[float], None]:
 
 def _options(pipeline: Any, work: Work) -> dict[str, Any]:
     """Return the options of the pipeline's `stream`."""
-    given = {name: value for name, value in work.options.items() if name not in ("strict", "format")}
+    given = {name: value for name, value in work.options.items() if name not in ("strict", "format", "stream")}
     options = pipeline_options(pipeline, given)
     methods = options.pop("map_method", None)
     if work.maps is not None:

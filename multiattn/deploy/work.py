@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from ..errors import MultiattnError
+from ..errors import ModelError, MultiattnError
 
 EMBED = "embed"
 TRANSLATE = "translate"
@@ -131,7 +131,7 @@ class DrainingError(MultiattnError):
     """The server ends, or is not ready yet."""
 
 
-class UnavailableError(MultiattnError):
+class UnavailableError(ModelError):
     """A model that is served cannot be loaded."""
 
 

@@ -5,7 +5,6 @@ Notation: r rows, V vocabulary.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float, Float64, Int64
@@ -13,19 +12,11 @@ from torch import Tensor
 
 from ..checks import require
 from .config import Generated, GenerationConfig
-from .search import ProcessLogits, Step, StoppingCriteria, best_first, check_numbers, generated
+from .search import ProcessLogits, Step
+from .texts import RunningText, StoppingCriteria, best_first
 
 _LOOKAHEAD = 8
 """Tokens of each text that are decoded on a GPU before the host looks at them, to see which texts are over."""
-
-
-@dataclass
-class _Text:
-    tokens: list[int] = field(default_factory=list)
-    log_probs: list[float] = field(default_factory=list)
-    total: float = 0.0  # of the log-probabilities by which texts are compared
-    is_over: bool = False
-    is_finished: bool = False
 
 
 class SingleSearch:
@@ -58,7 +49,7 @@ class SingleSearch:
         self._width = options.num_return_sequences
         self._step = 0
         self._running = list(range(items))
-        self._texts = [[_Text() for _ in range(self._width)] for _ in range(items)]
+        self._texts = [[RunningText() for _ in range(self._width)] for _ in range(items)]
         self._unseen: list[Tensor] = []  # of each step, (r, 3): tokens, log-probabilities, those texts are compared by
         self._shares: Tensor | None = None
         if options.sample and generator is not None:
@@ -95,22 +86,10 @@ class SingleSearch:
         return draw(narrowed(scores, self._options), shares=self._shares[:, self._step])
 
     def _append(self, rows: list[list[float]]) -> None:
-        """Append a token to each text that is not over; what was decoded after a text's end means nothing."""
+        """Append a token to each text that is not over."""
         texts = [(item, text) for item in self._running for text in self._texts[item]]
-        for (item, text), (number, log_prob, value) in zip(texts, rows, strict=True):
-            if text.is_over:
-                continue
-            token = int(number)
-            check_numbers([log_prob])
-            if log_prob == -math.inf:  # every token is forbidden
-                text.is_over = True
-                continue
-            text.is_finished = self._stopping.is_finished(item, text.tokens, token)
-            text.log_probs.append(log_prob)
-            text.total += value
-            if token not in self._stopping.stop:
-                text.tokens.append(token)
-            text.is_over = text.is_finished or len(text.log_probs) == self._stopping.max_tokens
+        for (item, text), (token, log_prob, value) in zip(texts, rows, strict=True):
+            text.append(item, int(token), log_prob, value, self._stopping)
 
     def _next(self, chosen: Tensor, old_width: int) -> Step | None:
         stay = [
@@ -134,15 +113,7 @@ class SingleSearch:
 
     def results(self) -> list[list[Generated]]:
         """Return the texts of each item, best first."""
-        return [
-            best_first(
-                [
-                    generated(self._options, text.tokens, text.log_probs, total=text.total, finished=text.is_finished)
-                    for text in texts
-                ]
-            )
-            for texts in self._texts
-        ]
+        return [best_first([text.generated(self._options) for text in texts]) for texts in self._texts]
 
 
 def steps_between_looks(device: torch.device) -> int:

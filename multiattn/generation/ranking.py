@@ -15,7 +15,7 @@ from ..checks import require
 from ..errors import ModelError
 from ..models import TextDecoder
 from .config import Generated
-from .search import best_first, check_numbers
+from .texts import best_first, check_numbers
 
 _MOST_SCORES = 2**25
 """Logits that are computed at once: 128 MB."""

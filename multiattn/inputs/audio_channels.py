@@ -5,15 +5,15 @@ Notation: s source samples, c channels, n frames of 100 ms.
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float64
 
 from ..checks import require
 from ..errors import InputError
-from .audio import Recording
 from .channel_names import SIDES, WORDS
+from .sound import Sound
 
 _CANCELLED = 0.2
 """Share of the power of uncorrelated channels' mean, below which channels cancel each other: 7 dB less than those."""
@@ -33,7 +33,8 @@ class Voice(NamedTuple):
     channel: str | None
     """What its segments say: left, right or a number from 1; None where there is one part only."""
 
-    recording: Recording
+    recording: Any
+    """Of the class of the whole recording: its samples are tensors or arrays as those are."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def check_channel(channel: str | int) -> str | int:
     return number
 
 
-def choose_channels(recording: Recording, channel: str | int) -> Chosen:
+def choose_channels(recording: Sound[Any], channel: str | int) -> Chosen:
     """Choose what of a recording is transcribed.
 
     Args:
@@ -100,7 +101,7 @@ class Comparison(NamedTuple):
     """Whether two of them have voices of their own."""
 
 
-def compare_channels(recording: Recording) -> Comparison:
+def compare_channels(recording: Sound[Any]) -> Comparison:
     """Read a recording to its end and compare its channels.
 
     Channels differ where two of them are about as loud, their samples are hardly correlated, and neither are their
@@ -152,7 +153,7 @@ def _correlation(one: np.ndarray, other: np.ndarray) -> float:
     return float((one * other).sum()) / size if size > 0 else 1.0
 
 
-def _mixed(recording: Recording, found: Comparison, *, keep: bool) -> Chosen:
+def _mixed(recording: Sound[Any], found: Comparison, *, keep: bool) -> Chosen:
     """Return the mean, or where the channels cancel each other, and the mean must not be kept, a channel."""
     if found.cancel:
         name, what = name_of(found.loudest, recording.channels), "has channels that cancel each other in their mean"

@@ -19,10 +19,11 @@ from .image_budget import check_size, reduce_to_budget
 from .image_damage import Part, read_part
 from .image_depth import stated_white
 from .image_files import HEAD, PICTURE, WHOLE, DamagedImage, Stream, open_picture
-from .pixels import DARK, PictureTensor, dark_remark, from_array, from_tensor, high_bytes, to_rgb, with_low_bytes
+from .pixels import DARK, dark_remark, from_array, from_tensor, high_bytes, to_rgb, with_low_bytes
 from .streams import NamedStream
+from .tensors import TensorLike
 
-ImageSource: TypeAlias = str | Path | bytes | NamedStream | Image.Image | np.ndarray | PictureTensor
+ImageSource: TypeAlias = str | Path | bytes | NamedStream | Image.Image | np.ndarray | TensorLike
 """What `load_image` accepts."""
 
 _ORIENTATION = 274  # the tag in EXIF
@@ -85,7 +86,7 @@ def read_image(source: ImageSource, *, strict: bool = False, max_pixels: int = M
         return _of_image(source, max_pixels)
     if isinstance(source, np.ndarray):
         return _loaded(from_array(source))
-    if isinstance(source, PictureTensor):
+    if isinstance(source, TensorLike):
         return _loaded(from_tensor(source))
     if isinstance(source, bytes):
         return _read(io.BytesIO(source), "the bytes", strict=strict, max_pixels=max_pixels)

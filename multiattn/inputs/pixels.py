@@ -4,13 +4,14 @@ Dimensions: h, w = height and width in pixels, c = channels.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
+from typing import NamedTuple, cast
 
 import numpy as np
 from jaxtyping import Shaped
 from PIL import Image
 
 from ..errors import InputError
+from .tensors import TensorLike
 
 # a picture with more than 8 bits is scaled by the smallest of these ranges that holds it: 12-bit scans stay dark
 _RANGES = (255.0, 65535.0)
@@ -129,20 +130,7 @@ def from_array(array: Shaped[np.ndarray, "..."]) -> Image.Image:
     return _from_channels_last(array, "array")
 
 
-@runtime_checkable
-class PictureTensor(Protocol):
-    """A tensor of torch, which is not imported here: it takes seconds, and whoever has a tensor has it."""
-
-    shape: Any
-
-    def detach(self) -> Any:
-        """Return the tensor without its graph."""
-
-    def is_floating_point(self) -> bool:
-        """Return whether it holds floats."""
-
-
-def from_tensor(tensor: PictureTensor) -> Image.Image:
+def from_tensor(tensor: TensorLike) -> Image.Image:
     """Convert a tensor `[h, w]` or `[1 | 3, h, w]` of uint8, or of floats in [0, 1], on any device, to a picture.
 
     Raises:

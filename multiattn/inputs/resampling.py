@@ -1,19 +1,20 @@
-"""Resampling from one rate to another, by torchaudio's filter.
+"""Resampling from one rate to another, by torchaudio's filter. Importing this imports no torch.
 
 Notation: s source samples, t samples at the other rate.
 """
 
 import math
-from collections.abc import Callable
 from fractions import Fraction
 from functools import lru_cache
 
+import numpy as np
 from jaxtyping import Float32
-from torch import Tensor
+from numpy.lib.stride_tricks import sliding_window_view
 
 _TAPS = 6  # zero crossings of the resampling filter on each side: torchaudio's default
 _ROLLOFF = 0.99  # cutoff frequency, as a share of half the lower rate: torchaudio's default
 _FINEST = 640  # the ratio of the rates is rounded to a fraction of integers up to this
+_AT_ONCE = 1 << 14  # periods of the filter
 _LARGEST = 1 << 22  # and so that their product, the size of the filter, is at most this
 
 
@@ -32,17 +33,32 @@ def half_length(source: int, target: int) -> int:
     return math.ceil(_TAPS * source / (min(source, target) * _ROLLOFF))
 
 
-def resampled(samples: Float32[Tensor, " s"], source: int, target: int) -> Float32[Tensor, " t"]:
+def resampled(samples: Float32[np.ndarray, " s"], source: int, target: int) -> Float32[np.ndarray, " t"]:
     """Resample from `source` to `target` Hz, or any rates with that ratio: the filter is shorter for small ones."""
     if source == target or len(samples) == 0:
         return samples
-    return _resampler(source, target)(samples)
+    divisor = math.gcd(source, target)
+    source, target = source // divisor, target // divisor
+    bank = _filters(source, target)  # (taps, target)
+    reach = (len(bank) - source) // 2
+    padded = np.pad(samples, (reach, reach + source))
+    periods = sliding_window_view(padded, len(bank))[::source]  # (periods, taps)
+    # in parts: each is copied for the product
+    parts = [periods[first : first + _AT_ONCE] @ bank for first in range(0, len(periods), _AT_ONCE)]
+    length = -(-target * len(samples) // source)
+    return np.concatenate(parts).reshape(-1)[:length]
 
 
 @lru_cache(maxsize=16)
-def _resampler(source: int, target: int) -> Callable[[Tensor], Tensor]:
-    import torchaudio.transforms  # takes seconds, and only recordings at another rate need it
+def _filters(source: int, target: int) -> Float32[np.ndarray, "taps target"]:
+    """Return the windowed sinc for each of the `target` samples that `source` samples become.
 
-    return torchaudio.transforms.Resample(  # type: ignore[no-any-return]
-        source, target, lowpass_filter_width=_TAPS, rolloff=_ROLLOFF
-    )
+    Source: torchaudio, `_get_sinc_resample_kernel`, "sinc_interp_hann".
+    """
+    base = min(source, target) * _ROLLOFF
+    reach = math.ceil(_TAPS * source / base)
+    at = np.arange(-reach, reach + source) / source  # (taps,)
+    t = (at - np.arange(target)[:, None] / target) * base  # (target, taps), in zero crossings
+    t = t.clip(-_TAPS, _TAPS)
+    values = np.sinc(t) * np.cos(t * np.pi / _TAPS / 2) ** 2 * (base / source)
+    return np.ascontiguousarray(values.T.astype(np.float32))

@@ -35,7 +35,7 @@ class StreamResampler:
         if ready == skip:
             self._held = held
             return torch.zeros(0)
-        found = resampled(held, self._from, self._to)
+        found = torch.from_numpy(resampled(held.numpy(), self._from, self._to))
         first, last = skip // self._from * self._to, ready // self._from * self._to
         keep = max(0, ready - self._reach)
         self._held, self._skip = held[keep:], ready - keep

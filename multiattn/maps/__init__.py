@@ -20,12 +20,13 @@ if TYPE_CHECKING:
     from .faithfulness import Curves, map_curves
     from .grounding import mean_color, measure_image_dependence
     from .heads import HeadFacts, HeadStatistics, TappedPrediction, without_heads
-    from .image import BY_CLASS, METHOD_NOTES, METHODS, NO_CLASS, attention_stack, class_attention, explain
+    from .image import BY_CLASS, METHODS, NO_CLASS, attention_stack, class_attention, explain
     from .image_dependence import UNGROUNDED_BELOW, ungrounded
     from .judging import judge
     from .masked_inputs import masked_answer, masked_class, masked_question, masked_speech, masked_word
     from .masking import FILLINGS, Filling, MaskedInput
     from .mean_map import MeanMap, mean_maps
+    from .method_notes import METHOD_NOTES
     from .moments import moment_attention
     from .pointing import Box, PointingScore, choose_pointing, patches_within, points, score_pointing
     from .propagation import relevance, rollout, sharpness
@@ -141,11 +142,12 @@ __getattr__ = lazily(
         ".grounding": "mean_color measure_image_dependence",
         ".image_dependence": "UNGROUNDED_BELOW ungrounded",
         ".heads": "HeadFacts HeadStatistics TappedPrediction without_heads",
-        ".image": "BY_CLASS METHOD_NOTES METHODS NO_CLASS attention_stack class_attention explain",
+        ".image": "BY_CLASS METHODS NO_CLASS attention_stack class_attention explain",
         ".judging": "judge",
         ".masked_inputs": "masked_answer masked_class masked_question masked_speech masked_word",
         ".masking": "FILLINGS Filling MaskedInput",
         ".mean_map": "MeanMap mean_maps",
+        ".method_notes": "METHOD_NOTES",
         ".moments": "moment_attention",
         ".pointing": "Box PointingScore choose_pointing patches_within points score_pointing",
         ".propagation": "relevance rollout sharpness",

@@ -21,21 +21,8 @@ from .attention_map import AttentionMap
 from .building import STACK_AXES, check_method, checked_geometries, image_size, layer_index, patch_map
 from .lrp import PropagationRules, TokensTap, check_has_rules
 from .memory import free_bytes, pictures_at_once
+from .method_notes import METHOD_NOTES, STACK_NOTE
 from .propagation import leaf, normalized_relevance, of_part, raising, relevance, rollout, sharpness
-
-METHOD_NOTES = {
-    "attention": "The share of the classifier's attention that went to each patch, mean of the attention heads. "
-    "It shows where the model looked, not for which class.",
-    "rollout": "The share of each patch in what the classifier read, as if attention were all that moves information. "
-    "It is the same for every class, and stays nearly as it is when the top blocks lose what they learned.",
-    "relevance": "Attention weighted by how much it raised this class's score, followed through all layers. "
-    "Bright patches raised the score of the class.",
-    "lrp": "The contribution of each patch to this class's score, followed back from it through every operation. "
-    "Patches above 0 raised the score of the class, those below 0 lowered it.",
-    "gradient_x_input": "How much the score changes with a small change of each patch's pixels, times the pixels. "
-    "It uses no attention: a contrast to the other maps.",
-}
-"""How to read a map, by method."""
 
 METHODS = task_spec("classify").map_methods
 """The methods of `explain`."""
@@ -140,7 +127,6 @@ def attention_stack(
     model: ViT, images: Float[Tensor, "b c H W"], geometries: Sequence[Geometry | None] | None = None
 ) -> list[AttentionMap]:
     """Compute what the classifier attends to in every layer and head: one map a picture, axes (layer, head, y, x)."""
-    note = "The share of each head's attention that went to each patch, from the tokens that the classifier reads."
     return [
         patch_map(
             rows,
@@ -149,7 +135,7 @@ def attention_stack(
             method="attention",
             sites=tuple(site.name for site in model.attention_sites()[: model.config.depth]),
             geometry=geometry,
-            note=note,
+            note=STACK_NOTE,
         )
         for rows, geometry in zip(
             class_attention(model, images), checked_geometries(geometries, len(images)), strict=True

@@ -19,8 +19,8 @@ from ..inputs import ImageSource
 from ..inputs.files import MAX_PIXELS
 from ..models import VQA, SingleStream, ViT
 from ..weights import ModelBundle
-from .answer_batch import Answerer, Question, Request
-from .answer_decoders import AnswerDecoder, Closed, Generative, Ranked, encode_answers, quoted
+from .answer_batch import Answerer, Request
+from .answer_decoders import AnswerDecoder, Closed, Generative, Ranked, encode_answers
 from .answer_results import Answer
 from .base import Pipeline, check_channels, tokenizer_of
 from .embedding import EmbedsPictures
@@ -36,6 +36,7 @@ from .options import (
 )
 from .pictures import PictureSource, Prepared, prepared_batches, the_only
 from .precision import Precision
+from .questions import Question, encoded_question, quoted
 from .results import Failure
 from .targets import Label
 
@@ -314,27 +315,16 @@ class AnswerPipeline(EmbedsPictures, Pipeline[VQA | SingleStream]):
         if isinstance(item, Failure):
             return item
         try:
-            return self._encoded(text, request.first_token)
+            config = self._model.config.question
+            return encoded_question(
+                text,
+                self._tokenizer,
+                first_token=request.first_token,
+                end_token=config.end_token,
+                most=config.max_length - 2,
+            )
         except InputError as error:
             return Failure(item.file, error)
-
-    def _encoded(self, text: object, first_token: int) -> Question:
-        if not isinstance(text, str):
-            raise InputError(f"`question` must be text, but is {text!r} instead")
-        if not text.strip():
-            raise InputError(f"`question` must have a word, but is {text!r} instead: ask something")
-        ids, words = self._tokenizer.encode_words(text)
-        config = self._model.config.question
-        if len(ids) > (most := config.max_length - 2):
-            raise InputError(
-                f"`question` must have at most {most} tokens, but {quoted(text)} has {len(ids)} instead: shorten it"
-            )
-        if not self._tokenizer.decode(ids).strip():
-            raise InputError(
-                f"`question` must have a word that the model's vocabulary knows, but is {quoted(text)} instead: "
-                "ask in the language of the model"
-            )
-        return Question(text, (first_token, *ids, config.end_token), tuple(words))
 
 
 def _several(question: str | _Questions) -> _Questions:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..alignment.replay import pad_right
 from ..attention import ProjectedContext
-from ..inputs import Tokenizer, Word
+from ..inputs import Tokenizer
 from ..maps import (
     AnswerMaps,
     AnswerStacks,
@@ -29,25 +29,19 @@ from ..maps import (
 )
 from ..models import VQA, SingleStream
 from ..models.domain import Domain, distances_of
-from .answer_decoders import AnswerDecoder, Closed, Found
+from .answer_decoders import AnswerDecoder, Closed
 from .answer_results import Answer, AnswerMap
 from .base import stacked
+from .found_answers import Found
 from .given_answer import FOR_ALL, GivenEntry, GivenText
 from .map_request import MapRequest
 from .out_of_domain import OutOfDomain, far_pictures, with_words
 from .pictures import Prepared
+from .questions import Question
 from .verdicts import of_answer
 
 _ROWS = 64
 """Number of questions computed at once, which bounds the memory."""
-
-
-class Question(NamedTuple):
-    """A question as the model reads it."""
-
-    text: str
-    tokens: tuple[int, ...]  # including the special ones
-    words: tuple[Word, ...]
 
 
 class Request(NamedTuple):
@@ -147,7 +141,7 @@ class Answerer:
                 question_words=question.words,
                 words=one.words,
                 first_token=first_token,
-                unknown_words=self._unknown_words(question),
+                unknown_words=question.unknown_words(self._tokenizer),
                 damaged=images.items[i // each].damaged,
                 remark=images.items[i // each].remark,
                 out_of_domain=with_words(images.far[i // each], self._new_words(question)),
@@ -158,13 +152,6 @@ class Answerer:
             explained = found if request.given is None else request.given(states, projected)
             answers = self._with_maps(images, questions, explained, answers, request, reading)
         return [answers[i : i + each] for i in range(0, len(answers), each)]
-
-    def _unknown_words(self, question: Question) -> tuple[str, ...]:
-        unknown = self._tokenizer.id_of("[UNK]")
-        # pieces count from the token after the special one
-        return tuple(
-            word.text for word in question.words if any(question.tokens[1 + piece] == unknown for piece in word.pieces)
-        )
 
     def _new_words(self, question: Question) -> tuple[str, ...]:
         return () if self._domain is None else self._domain.new_words(question.text)

@@ -5,7 +5,6 @@ Notation: r questions, n tokens in each, D width of their states.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -13,30 +12,15 @@ from torch import Tensor
 
 from ..attention import ProjectedContext
 from ..errors import InputError
-from ..generation import Generated, GenerationConfig, generate, rank
-from ..generation.search import check_numbers
+from ..generation import GenerationConfig, generate, rank
+from ..generation.texts import check_numbers
 from ..inputs import Tokenizer, Word
 from ..models import VQA, SingleStream, TextDecoder
-from .results import Candidate, WrittenWord, probability, shifted, written_words
+from .found_answers import Found, found_in_list, found_ranked, found_texts
+from .questions import quoted
 
 _RANKED = 128
 """Number of answers of a list that are scored in full: those with the likeliest first tokens. Source: LAVIS."""
-
-
-class Found(NamedTuple):
-    """The answers to one question."""
-
-    candidates: tuple[Candidate, ...]
-    """Best first, at least one."""
-
-    words: tuple[WrittenWord, ...]
-    """The words of the best answer."""
-
-    target: int | tuple[int, ...]
-    """The best answer as the maps take it: its index in the closed list, or its tokens from the start token on."""
-
-    target_words: tuple[Word, ...]
-    """Its words; their pieces count from the first token after the start token."""
 
 
 AnswerDecoder = Callable[[Float[Tensor, "r n D"], ProjectedContext | None], list[Found]]
@@ -66,19 +50,13 @@ class Closed:
             # stable: of equal scores, the first in the list
             best, order = logits.softmax(dim=1).sort(dim=1, descending=True, stable=True)
         return [
-            self._found(scores, [self.choices[i] for i in chosen])
+            found_in_list(self.labels, scores, [self.choices[i] for i in chosen])
             for scores, chosen in zip(best[:, : self.top_k].tolist(), order[:, : self.top_k].tolist(), strict=True)
         ]
 
     def entry(self, text: str) -> Found:
         """Return an answer of the list, without its probability, as what maps explain."""
-        return self._found([0.0], [self.labels.index(text)])
-
-    def _found(self, scores: list[float], indices: list[int]) -> Found:
-        candidates = tuple(Candidate(self.labels[index], score) for index, score in zip(indices, scores, strict=True))
-        text = candidates[0].text
-        word = WrittenWord(text, 0, len(text), candidates[0].score)
-        return Found(candidates, (word,), indices[0], (Word(text, 0, len(text), ()),))
+        return found_in_list(self.labels, [0.0], [self.labels.index(text)])
 
 
 @dataclass(frozen=True)
@@ -94,13 +72,7 @@ class Generative:
         start = self.decoder.config.start_token
         assert projected is not None
         found = generate(self.decoder, projected, [[start]] * len(states), self.options)
-        return [self._found(candidates, start) for candidates in found]
-
-    def _found(self, candidates: Sequence[Generated], start: int) -> Found:
-        texts = [self.tokenizer.decode(one.tokens) for one in candidates]
-        cut = len(texts[0]) - len(texts[0].lstrip())
-        words = shifted(self.tokenizer.words(candidates[0].tokens), cut)
-        return _found([(text.strip(), one) for text, one in zip(texts, candidates, strict=True)], words, start=start)
+        return [found_texts(self.tokenizer, candidates, start=start) for candidates in found]
 
 
 @dataclass(frozen=True)
@@ -119,7 +91,7 @@ class Ranked:
         ranked = rank(self.decoder, projected, list(self.texts), most=max(_RANKED, self.top_k))
         start = self.decoder.config.start_token
         return [
-            _found(
+            found_ranked(
                 [(self.texts[one.tokens][0], one) for one in best[: self.top_k]],
                 self.texts[best[0].tokens][1],
                 start=start,
@@ -160,18 +132,3 @@ def encode_answers(
             )
         found[tuple(ids)] = choice, tuple(words)
     return found
-
-
-def quoted(text: str) -> str:
-    """Return a text in quotes for a message, cut if it is long."""
-    return repr(text if len(text) <= 40 else f"{text[:40]} ...")
-
-
-def _found(texts: Sequence[tuple[str, Generated]], words: Sequence[Word], *, start: int) -> Found:
-    best = texts[0][1]
-    return Found(
-        tuple(Candidate(text, probability(sum(one.log_probs))) for text, one in texts),
-        written_words(words, best.log_probs),
-        (start, *best.tokens),
-        tuple(words),
-    )

@@ -10,17 +10,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import zip_longest
-from typing import NamedTuple, Unpack, overload
+from typing import Unpack, overload
 
 import torch
 from torch import Tensor
 
 from ..attention import ProjectedContext
 from ..checks import require
-from ..errors import ModelError
-from ..generation import Generated, GenerationConfig, generate
+from ..generation import GenerationConfig, generate
 from ..generation.packing import lay_out_for_decoding
-from ..inputs import ImageSource, Word
+from ..inputs import ImageSource
 from ..inputs.files import MAX_PIXELS
 from ..maps import (
     caption_word_attention,
@@ -42,8 +41,9 @@ from .map_request import Check, MapRequest
 from .options import CaptionOptions, caption_search
 from .pictures import PictureSource, Prepared, one_or_all, stream_pictures
 from .precision import Precision
-from .results import Candidate, Failure, probability, shifted, written_words
+from .results import Failure, shifted
 from .verdicts import of_caption
+from .written_caption import CaptionPrompt, WrittenCaption, caption_result, prompt_of, written_caption
 
 
 class CaptionPipeline(EmbedsPictures, Pipeline[Captioner]):
@@ -170,7 +170,7 @@ class CaptionPipeline(EmbedsPictures, Pipeline[Captioner]):
         request = MapRequest.of("caption", maps, check=check, first=self.bundle.first_map_method)
         require(batch_size >= 1, "batch_size", must="at least 1", value=batch_size)
         search = caption_search(options, self.bundle.decoding, source=self.bundle.source)
-        prompt = self._prompt(options.get("prompt"))
+        prompt = prompt_of(options.get("prompt"), self._tokenizer, self.bundle.decoding)
         seed, generator = options.get("seed"), torch.Generator(self.device)
         generator.manual_seed(generator.seed() if seed is None else seed)
         drawn = generator if search.sample else None
@@ -183,27 +183,12 @@ class CaptionPipeline(EmbedsPictures, Pipeline[Captioner]):
             inputs, self.bundle.pictures, compute, batch_size=batch_size, strict=strict, max_pixels=max_pixels
         )
 
-    def _prompt(self, asked: str | None) -> "_Prompt":
-        if asked is None:
-            return self._encoded(str(self.bundle.decoding.get("prompt", "")), shown=False)
-        prompt = self._encoded(asked.rstrip(), shown=True)  # in most vocabularies a space belongs to the token after it
-        if asked.strip() and not self._tokenizer.decode(prompt.ids).strip():
-            raise ModelError(
-                f"`prompt` must have a word that the model's vocabulary knows, but is {asked!r} instead: "
-                "write it in the language of the model's captions"
-            )
-        return prompt
-
-    def _encoded(self, text: str, *, shown: bool) -> "_Prompt":
-        ids = self._tokenizer.encode(text) if text else []
-        return _Prompt(tuple(ids), 0 if shown else len(self._tokenizer.decode(ids)))
-
     def _results(
         self,
         batch: list[Prepared],
         *,
         search: GenerationConfig,
-        prompt: "_Prompt",
+        prompt: CaptionPrompt,
         given: tuple[int, ...] | None,
         request: MapRequest,
         generator: torch.Generator | None,
@@ -219,17 +204,10 @@ class CaptionPipeline(EmbedsPictures, Pipeline[Captioner]):
             found = [[one] for one in score_tokens(self._model.decoder, context, start, given)]
         else:
             found = generate(self._model.decoder, context, [start] * len(batch), search, generator=generator)
-        captions = [[self._written(caption, prompt) for caption in candidates] for candidates in found]
-        results = [
-            CaptionResult(
-                file=item.file,
-                words=written_words(candidates[0].words, candidates[0].caption.log_probs),
-                candidates=tuple(Candidate(one.text, one.score) for one in candidates),
-                damaged=item.damaged,
-                remark=item.remark,
-            )
-            for item, candidates in zip(batch, captions, strict=True)
+        captions = [
+            [written_caption(self._tokenizer, caption, prompt) for caption in candidates] for candidates in found
         ]
+        results = [caption_result(item, candidates) for item, candidates in zip(batch, captions, strict=True)]
         # a caption without words has no maps
         having = [i for i, result in enumerate(results) if result.words] if request.methods else []
         if having:
@@ -250,25 +228,13 @@ class CaptionPipeline(EmbedsPictures, Pipeline[Captioner]):
                 results[i] = replace(result, maps=tuple(replace(one, sinks=sinks[i]) for one in result.maps))
         return results
 
-    def _written(self, caption: Generated, prompt: "_Prompt") -> "_Written":
-        ids = [*prompt.ids, *caption.tokens]
-        text, first = self._tokenizer.decode(ids), len(prompt.ids)
-        cut = len(text) - len(text[prompt.hidden :].lstrip())
-        words = []
-        for word in self._tokenizer.words(ids):
-            pieces = tuple(piece - first for piece in word.pieces if piece >= first)
-            if pieces and word.end > cut:  # the model may have continued a word of the prompt
-                start = max(word.start, cut)
-                words.append(Word(text[start : word.end], start - cut, word.end - cut, pieces))
-        return _Written(caption, text[cut:].rstrip(), tuple(words))
-
     def _with_maps(
         self,
         images: Tensor,
         context: ProjectedContext,
         batch: Sequence[Prepared],
         results: Sequence[CaptionResult],
-        best: Sequence["_Written"],
+        best: Sequence[WrittenCaption],
         start: Sequence[int],
         request: MapRequest,
     ) -> list[CaptionResult]:
@@ -329,23 +295,3 @@ class CaptionPipeline(EmbedsPictures, Pipeline[Captioner]):
             )
             mapped.append(replace(result, words=measured, maps=maps, verdicts=tuple(verdicts)))
         return mapped
-
-
-class _Prompt(NamedTuple):
-    """The tokens that every caption continues."""
-
-    ids: tuple[int, ...]
-    hidden: int  # number of characters of the decoded text that are not part of the caption
-
-
-class _Written(NamedTuple):
-    """A caption as text, with the words that the model wrote; their pieces count from the end of the prompt."""
-
-    caption: Generated
-    text: str
-    words: tuple[Word, ...]
-
-    @property
-    def score(self) -> float:
-        log_probs = self.caption.log_probs
-        return probability(sum(log_probs) / max(len(log_probs), 1))

@@ -11,7 +11,8 @@ from ..attention import ProjectedContext
 from ..errors import ModelError
 from ..inputs import Tokenizer, Word
 from ..models import TextDecoder
-from .answer_decoders import AnswerDecoder, Closed, Found
+from .answer_decoders import AnswerDecoder, Closed
+from .found_answers import Found
 from .given_caption import given_tokens, score_tokens
 from .results import Candidate, WrittenWord, probability, written_words
 from .targets import Label, contrast

@@ -19,7 +19,6 @@ from ..inputs import ImageSource
 from ..inputs.files import MAX_PIXELS
 from ..models import SCORE_KINDS, ScoreKind, TwoTowers, scores_of
 from ..models.text_classifier import with_texts
-from .answer_decoders import quoted
 from .base import stacked
 from .classify import ClassifyPipeline
 from .explained_match import MatchExplainer
@@ -29,6 +28,7 @@ from .match_base import ComparesTexts
 from .match_results import MatchResult, TextMatch
 from .match_texts import TEMPLATE, Texts, checked_texts, prompts
 from .pictures import PictureSource, Prepared, one_or_all, stream_pictures
+from .questions import quoted
 from .results import Failure
 
 

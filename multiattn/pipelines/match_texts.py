@@ -11,9 +11,9 @@ from ..errors import InputError
 from ..inputs import Tokenizer
 from ..inputs.text import Word
 from ..models import BlipMatcher, TwoTowers
-from .answer_decoders import quoted
 from .embed_text import TextInput
 from .embedding import Embedding
+from .questions import quoted
 from .results import Failure
 
 TEMPLATE = "a photo of {}"

@@ -89,7 +89,7 @@ class AudioAugmentation:
 def at_speed(samples: Float32[Tensor, " t"], factor: float) -> Float32[Tensor, " s"]:
     """Play a recording `factor` times as fast."""
     ratio = Fraction(factor).limit_denominator(100)
-    return resampled(samples, ratio.numerator, ratio.denominator)
+    return torch.from_numpy(resampled(samples.numpy(), ratio.numerator, ratio.denominator))
 
 
 def _babble(

@@ -7,6 +7,7 @@ import torch
 
 from .answer import answer
 from .caption import caption
+from .export import export
 from .long_inputs import long_attention, long_picture, long_sound, reversible
 from .memory import memory
 from .precision import precision
@@ -38,6 +39,7 @@ BENCHMARKS = {
     "speech_long": speech_long,
     "startup": startup,
     "precision": precision,
+    "export": export,
     "serve": serve,
     "serve_classify": throughput_classify,
     "serve_answer": throughput_answer,

@@ -53,14 +53,14 @@ def throughput_answer(rounds: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         model = drawn("answer", Path(folder) / "vqa")
         with server("--model", f"vqa={model}") as batches, server("--model", f"vqa={model}", *_ONE) as singly:
-            each = {1: asks[:4], 8: asks[:16], 32: asks}
-            compare("questions on one picture, BLIP VQA base", batches, singly, each, rounds=max(2, rounds // 16))
+            each = {1: asks[:2], 8: asks[:8], 32: asks}
+            compare("questions on one picture, BLIP VQA base", batches, singly, each, rounds=max(1, rounds // 20))
 
 
 def compare(title: str, batches: Server, singly: Server, asks: Mapping[int, Sequence[Ask]], *, rounds: int) -> None:
     """Measure both servers in turn, for each number of clients, and print a table."""
     for one in (batches, singly):
-        load(one, asks[1][:4], clients=2)
+        load(one, asks[1][:1], clients=1)
     print(f"\n**{title}**\n")
     print("| clients | one by one, 1/s | batches, 1/s | ratio | by processor time | p50, p99 one by one | in batches |")
     print("| --- " * 7 + "|")

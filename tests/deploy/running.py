@@ -8,8 +8,7 @@ from contextlib import contextmanager
 import uvicorn
 
 from multiattn.deploy.engine import LocalEngine
-from multiattn.deploy.http.app import create_app
-from multiattn.deploy.http.server import listen
+from multiattn.deploy.http.server import config_of, listen
 from multiattn.deploy.http.settings import Settings
 from multiattn.deploy.models import Choice
 from multiattn.deploy.work import Engine
@@ -28,10 +27,7 @@ def served(models: Sequence[Choice], settings: Settings | None = None) -> Iterat
 def running(engine: Engine, settings: Settings) -> Iterator[str]:
     """Serve what an engine computes; give the address."""
     listening = listen("127.0.0.1", 0)
-    config = uvicorn.Config(
-        create_app(engine, settings), log_config=None, access_log=False, timeout_graceful_shutdown=5
-    )
-    server, is_ready = uvicorn.Server(config), threading.Event()
+    server, is_ready = uvicorn.Server(config_of(engine, settings)), threading.Event()
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
 
     async def serve() -> None:

@@ -4,10 +4,12 @@ import base64
 import io
 import json
 import logging
+import shutil
 import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,9 +18,11 @@ from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
 from multiattn.deploy import computing
-from multiattn.deploy.http import problems
+from multiattn.deploy.http import gate, problems
 from multiattn.deploy.http.keys import Keys
 from multiattn.deploy.http.logs import JsonLines
+from multiattn.deploy.models import Choice
+from multiattn.resources import shipped
 from tests.deploy.serving import INPUTS, picture, serving
 
 
@@ -154,6 +158,40 @@ def test_a_client_that_goes_is_not_computed_for(client: httpx.Client, monkeypatc
     first.join()
     assert client.post("/v1/classify", files=picture()).status_code == 200
     assert computed == [1, 1]
+    assert 'multiattn_requests_total{method="POST",path="/v1/classify",status="499"} 1.0' in client.get("/metrics").text
+
+
+def test_a_model_that_cannot_be_loaded(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(shipped("models", "classify"), folder)
+    with serving(models=(Choice("gone", "classify", str(folder)),)) as client:
+        shutil.rmtree(folder)
+        answer = client.post("/v1/classify", files=picture())
+        assert problem(answer, 503).startswith("the model gone cannot be loaded: ")
+        assert int(answer.headers["retry-after"]) >= 1
+
+
+def test_bodies_that_are_held_at_once_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "_BODIES", 1)
+    with serving("classify", max_body=200_000) as client:
+        head = (
+            b"POST /v1/classify HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 195000\r\n\r\n"
+        )
+        with socket.create_connection((client.base_url.host, client.base_url.port)) as connection:
+            connection.sendall(head + b" " * 190_000)  # and no more
+            for _ in range(500):
+                answer = client.post(
+                    "/v1/classify", content=b" " * 20_000, headers={"Content-Type": "application/json"}
+                )
+                if answer.status_code == 429:
+                    break
+                time.sleep(0.01)
+            assert "too many large requests" in problem(answer, 429)
+        for _ in range(500):
+            if (answer := client.post("/v1/classify", files=picture())).status_code == 200:
+                break
+            time.sleep(0.01)
+        assert answer.status_code == 200
 
 
 def test_a_full_queue_says_when_to_try_again_and_then_it_succeeds(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,6 +270,8 @@ def test_wrong_requests_are_told_what_is_wrong(client: httpx.Client) -> None:
         (form(url="http://example.com/a.png"), 422, "`file` and `url`"),
         (form("/v1/answer"), 422, "`question`"),
         (form("/v1/answer", question=" "), 422, "`question` must have a word"),
+        (as_json(json.dumps({"file": frog, "labels": ["\ud800"]})), 422, "`labels.0`"),
+        (as_json(json.dumps({"file": frog, "\ud800": 1})), 422, "unicode"),
         (form("/v1/match"), 422, "`texts`"),
         (form("/v1/embed", text="a", model="match"), 422, "both given"),
         (client.post("/v1/embed", json={}), 422, "are missing"),

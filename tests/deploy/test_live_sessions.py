@@ -61,7 +61,7 @@ async def send(socket: ClientConnection, data: bytes, size: int) -> None:
         await socket.send(data[at : at + size])
 
 
-@pytest.mark.parametrize("rate", [RATE, 44_100])
+@pytest.mark.parametrize("rate", [RATE, pytest.param(44_100, marks=pytest.mark.slow)])
 def test_the_words_are_those_of_the_pipeline(server: tuple[str, LocalEngine], rate: int) -> None:
     """In pieces of an odd number of bytes."""
     url, _ = server

@@ -74,7 +74,7 @@ def test_every_format_is_that_of_the_pipeline(server: Served, file: Path) -> Non
     found = server.transcribe(file)
     assert found.text == whole.text and whole.text
     assert found.usage.type == "duration" and found.usage.seconds == round(whole.duration, 3)
-    assert server.transcribe(file, response_format="text") == whole.text + "\n"
+    assert server.transcribe(SHORT, response_format="text") == "three one\n"
     plain = replace(whole, segments=tuple(replace(one, words=()) for one in whole.segments))
     for kind in ("srt", "vtt"):
         lines = server.transcribe(file, response_format=kind).splitlines()
@@ -134,7 +134,7 @@ def test_deltas_make_the_text(server: Served, kind: str) -> None:
     *deltas, done = server.transcribe(("digits.flac", repeated(3)), stream=True, response_format=kind, language="en")
     assert [one.type for one in deltas] == ["transcript.text.delta"] * len(deltas) and len(deltas) > 1
     assert done.type == "transcript.text.done" and done.text == "".join(one.delta for one in deltas)
-    assert done.text == server.pipeline(repeated(3)).text
+    assert done.text == " ".join(["three one four one five nine two six"] * 3)  # as `pipeline` writes
     if kind == "verbose_json":
         starts = [one.segment["start"] for one in deltas]
         assert starts == sorted(starts) and [one["start"] for one in done.segments] == starts

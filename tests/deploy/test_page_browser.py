@@ -12,7 +12,7 @@ import soundfile
 
 import multiattn
 from multiattn.deploy.http.settings import Settings
-from multiattn.deploy.models import shipped_choices
+from multiattn.deploy.models import chosen, shipped_choices
 from tests.deploy.browsing import (
     CHROMIUM,
     ask,
@@ -29,6 +29,8 @@ from tests.deploy.running import served
 from tests.deploy.serving import INPUTS
 
 pytestmark = pytest.mark.browser
+
+MODELS = INPUTS.parent / "models"
 
 
 @pytest.fixture(scope="module")
@@ -316,3 +318,24 @@ def test_a_phone_shows_all_without_moving_sideways(browser: Any, address: str, t
               .filter(([, { width, height }]) => width && (height < 24 || width < 24)).map(([text]) => text)"""
         )
         assert small == []
+
+
+@pytest.mark.slow
+def test_a_recording_of_hours_comes_as_text(browser: Any, address: str) -> None:
+    script = "Object.defineProperty(HTMLMediaElement.prototype, 'duration', { get: () => 7200 })"
+    with visiting(browser, address, query="?task=transcribe", script=script) as page:
+        page.locator("[data-example='digits.flac']").click()
+        page.wait_for_selector(".plain")
+        assert str(page.locator(".written").text_content()).strip() == "three one four one five nine two six"
+
+
+@pytest.mark.slow
+def test_one_of_several_models_is_chosen(browser: Any) -> None:
+    models = [*shipped_choices(["classify"]), chosen(f"other={MODELS / 'classify'}")]
+    with served(models, Settings(device="cpu")) as (address, engine), visiting(browser, address) as page:
+        assert page.locator("#model option").all_text_contents() == ["classify", "other"]
+        page.select_option("#model", "other")
+        example(page, "ship.png")
+        assert {one.name for one in engine.served() if one.is_loaded} == {"other"}
+        # nobody who goes by the keyboard is sent back to the top of the page
+        assert page.evaluate("document.activeElement.id") == "result"

@@ -231,7 +231,7 @@ def test_other_sources_are_refused(source: Any, message: str) -> None:
 
 def test_a_source_of_another_type_is_refused() -> None:
     with pytest.raises(InputError, match="`source` must be a path, bytes, .* but is of type int instead."):
-        inspect.unwrap(Recording.open.__func__)(Recording, 7)  # type: ignore[attr-defined]  # past the type checker
+        inspect.unwrap(Recording._source_of)(7, rate=16_000, source_rate=None, strict=True)  # past the type checker
 
 
 def test_options_out_of_range_are_refused(tmp_path: Path) -> None:

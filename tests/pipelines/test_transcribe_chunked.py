@@ -11,11 +11,12 @@ from multiattn.alignment import SpokenWord
 from multiattn.generation import GenerationConfig
 from multiattn.inputs import Recording
 from multiattn.pipelines.transcribe.chunked import pending_chunks, transcribe_chunked
+from multiattn.pipelines.transcribe.cutting import is_silent
 from multiattn.pipelines.transcribe.model import SpeechModel
 from multiattn.pipelines.transcribe.options import SpeechOptions
 from multiattn.pipelines.transcribe.pieces import Chunk
 from multiattn.pipelines.transcribe.segments import DecodedWindow, Segment, WindowResult, cut_by_times
-from multiattn.pipelines.transcribe.vad import cut_at_pauses, is_silent
+from multiattn.pipelines.transcribe.vad import cut_at_pauses
 from tests.fixtures import tiny_speech_bundle, tiny_whisper_bundle
 from tests.pipelines.speaking import RATE, decoding, hush, speech_model, tone, written
 

@@ -10,8 +10,9 @@ import torch
 from multiattn.alignment.loops import Progress
 from multiattn.errors import InputError, ModelError
 from multiattn.generation import GenerationConfig
-from multiattn.pipelines.transcribe import decode
-from multiattn.pipelines.transcribe.decode import compression_ratio, decode_windows, repeats
+from multiattn.pipelines.transcribe import cutting, decode
+from multiattn.pipelines.transcribe.cutting import compression_ratio, repeats
+from multiattn.pipelines.transcribe.decode import decode_windows
 from multiattn.pipelines.transcribe.model import SpeechModel
 from multiattn.pipelines.transcribe.options import SpeechOptions
 from multiattn.pipelines.transcribe.segments import WindowResult
@@ -145,7 +146,7 @@ def test_a_silent_window_is_not_decoded_again(whisper: SpeechModel) -> None:
 
 
 def test_a_text_that_repeats_itself_fails_and_is_flagged(whisper: SpeechModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decode, "_LOOP_BYTES", 1)
+    monkeypatch.setattr(cutting, "_LOOP_BYTES", 1)
     options = replace(ASKED, log_prob_threshold=None, compression_ratio_threshold=0.01, temperatures=(0.0, 0.4))
     for one in decoded(whisper, options):
         assert one.hottest == 0.4 and one.flags == ("repeats",)

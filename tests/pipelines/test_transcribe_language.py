@@ -12,7 +12,8 @@ from multiattn.inputs import Recording
 from multiattn.inputs.language_names import NAMES, language_code, name_of
 from multiattn.pipelines import Segment, TranscribePipeline
 from multiattn.pipelines.transcribe.decode import decode_windows
-from multiattn.pipelines.transcribe.language import Language, language_of, longest_language, uncertain
+from multiattn.pipelines.transcribe.language import language_of
+from multiattn.pipelines.transcribe.languages import Language, longest_language, uncertain
 from multiattn.pipelines.transcribe.model import SpeechModel
 from multiattn.pipelines.transcribe.options import SpeechOptions
 from multiattn.resources import shipped

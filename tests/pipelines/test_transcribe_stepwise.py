@@ -33,7 +33,9 @@ def sound_file(path: Path, seconds: float = 65.0) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("bundle", "seconds"), [(tiny_speech_bundle, 40), (tiny_whisper_bundle, 5)], ids=["own", "whisper"]
+    ("bundle", "seconds"),
+    [(tiny_speech_bundle, 40), pytest.param(tiny_whisper_bundle, 5, marks=pytest.mark.slow)],
+    ids=["own", "whisper"],
 )
 def test_the_transcript_is_that_of_the_call(bundle: Callable[[], ModelBundle], seconds: float, tmp_path: Path) -> None:
     pipeline = TranscribePipeline(bundle(), device="cpu")

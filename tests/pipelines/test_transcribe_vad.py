@@ -15,7 +15,8 @@ from multiattn.pipelines.map_request import MapRequest
 from multiattn.pipelines.transcribe import sequential
 from multiattn.pipelines.transcribe.chunks import chunks_of
 from multiattn.pipelines.transcribe.coverage import uncovered_speech
-from multiattn.pipelines.transcribe.dropped import covers_speech, is_dropped, is_unheard
+from multiattn.pipelines.transcribe.cutting import is_dropped
+from multiattn.pipelines.transcribe.dropped import covers_speech, is_unheard
 from multiattn.pipelines.transcribe.options import SpeechOptions
 from multiattn.pipelines.transcribe.sequential import _Features, transcribe_in_order
 from multiattn.pipelines.transcribe.speech_detector import STEP_SECONDS

@@ -61,6 +61,7 @@ class SpeechForm(BaseModel):
                 "temperatures": hot if self.temperature else None,
                 "map_method": self.map_method,
                 "strict": self.strict or None,
+                "stream": self.stream or None,
             }
         )
 

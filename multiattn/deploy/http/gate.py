@@ -24,6 +24,9 @@ _REFUSED = 2.0
 """Seconds in which the rest of a body that was refused is read and forgotten: a client that is cut off while it sends
 does not read the answer."""
 
+_BODIES = 16
+"""As much as so many of the largest bodies, all bodies that are held at once may have."""
+
 GONE = 499
 """In logs and metrics, the status of a request whose client had gone before the answer."""
 
@@ -43,7 +46,7 @@ class Gate:
 
     def __init__(self, app: ASGIApp, *, settings: Settings, logs: Logs, metrics: Metrics) -> None:
         self._app, self._settings, self._logs, self._metrics = app, settings, logs, metrics
-        self._keys = Keys(settings.api_keys)
+        self._keys, self._held = Keys(settings.api_keys), _Held(_BODIES * settings.max_body)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
@@ -56,7 +59,7 @@ class Gate:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
-        body = _Body(receive, self._settings)
+        body = _Body(receive, self._settings, self._held)
         answer = _Answer(send, body, _request_id(headers))
         scope.setdefault("state", {})["request_id"] = answer.request_id
         start = time.monotonic()
@@ -71,8 +74,10 @@ class Gate:
                 error = raised
                 if not answer.is_started:
                     await problem_of(raised)(scope, receive, answer)
+            finally:
+                self._held.bytes -= body.size
         seconds = time.monotonic() - start
-        status = GONE if body.is_gone and not answer.is_done else answer.status
+        status = GONE if body.is_gone and not answer.is_whole else answer.status
         path = route_of(scope)
         self._metrics.request(path, scope["method"], status, seconds)
         self._logs.request(
@@ -144,11 +149,18 @@ def _request_id(headers: Mapping[bytes, bytes]) -> str:
     return given if _ID.fullmatch(given) else uuid.uuid4().hex
 
 
+class _Held:
+    """The bytes of all bodies of requests under way; at most `limit`."""
+
+    def __init__(self, limit: int) -> None:
+        self.bytes, self.limit = 0, limit
+
+
 class _Body:
     """The body of a request, as the application receives it, within its limits of bytes and time."""
 
-    def __init__(self, receive: Receive, settings: Settings) -> None:
-        self._receive, self._settings = receive, settings
+    def __init__(self, receive: Receive, settings: Settings, held: _Held) -> None:
+        self._receive, self._settings, self._held = receive, settings, held
         self._deadline = time.monotonic() + settings.timeout
         self._is_whole = False
         self.size = 0
@@ -168,10 +180,14 @@ class _Body:
         if message["type"] == "http.disconnect":
             self.is_gone = True
             return message
-        self.size += len(message.get("body", b""))
+        size = len(message.get("body", b""))
+        self.size += size
+        self._held.bytes += size
         self._is_whole = self._is_whole or not message.get("more_body", False)
         if self.size > self._settings.max_body:
             raise too_large(self._settings)
+        if self._held.bytes > self._held.limit:
+            raise ProblemError(429, "too many large requests are under way: try again", headers={"Retry-After": "1"})
         return message
 
     async def forget(self) -> None:
@@ -197,7 +213,7 @@ class _Answer:
         self._send, self._body, self.request_id = send, body, request_id
         self.status = 500
         self.size = 0
-        self.is_started = self.is_done = False
+        self.is_started = self.is_whole = False
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -211,5 +227,5 @@ class _Answer:
             message = {**message, "headers": [*message.get("headers", ()), *extra]}
         elif message["type"] == "http.response.body":
             self.size += len(message.get("body", b""))
-            self.is_done = not message.get("more_body", False)
+            self.is_whole = not message.get("more_body", False) and not self._body.is_gone
         await self._send(message)

@@ -1,12 +1,14 @@
 """Errors as answers: RFC 9457, `application/problem+json`, with a documented status for each kind of error."""
 
+import json
 import math
 from collections.abc import Mapping
 from http import HTTPStatus
 
-from fastapi.responses import JSONResponse
+from fastapi import Response
 
 from ...errors import MultiattnError, TooLargeError, WrongKindError
+from ...text_files import plain_value
 from ..work import (
     BusyError,
     CancelledWork,
@@ -63,7 +65,7 @@ class ProblemError(Exception):
         self.status, self.detail, self.headers = status, detail, dict(headers or {})
 
 
-def problem(status: int, title: str | None, detail: str, *, headers: Mapping[str, str] | None = None) -> JSONResponse:
+def problem(status: int, title: str | None, detail: str, *, headers: Mapping[str, str] | None = None) -> Response:
     """Return the answer for an error.
 
     Args:
@@ -73,10 +75,11 @@ def problem(status: int, title: str | None, detail: str, *, headers: Mapping[str
         headers: More headers.
     """
     content = {"type": "about:blank", "title": title or HTTPStatus(status).phrase, "status": status, "detail": detail}
-    return JSONResponse(content, status, headers=dict(headers or {}), media_type="application/problem+json")
+    text = json.dumps(plain_value(content))  # a detail may quote what is no text
+    return Response(text, status, headers=dict(headers or {}), media_type="application/problem+json")
 
 
-def problem_of(error: Exception) -> JSONResponse:
+def problem_of(error: Exception) -> Response:
     """Return the answer for an exception: a problem, an error of ours, or a defect, of which nothing is told."""
     if isinstance(error, ProblemError):
         return problem(error.status, None, error.detail, headers=error.headers)

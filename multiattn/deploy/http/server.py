@@ -12,7 +12,12 @@ from ...errors import MultiattnError
 from ..work import Engine
 from .app import create_app
 from .logs import log_to_stdout
+from .patience import impatient
 from .settings import Settings
+
+_IDLE = 75
+"""Seconds until a connection without requests is closed: longer than clients keep theirs, or a request could meet the
+end of its connection."""
 
 
 def serve(engine: Engine, settings: Settings, say: Callable[[str], None]) -> int:
@@ -31,20 +36,26 @@ def serve(engine: Engine, settings: Settings, say: Callable[[str], None]) -> int
     """
     log_to_stdout()
     listening = listen(settings.host, settings.port)
-    config = uvicorn.Config(
-        create_app(engine, settings),
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=max(1, round(settings.drain)),
-    )
-    server = _Server(config)
+    server = _Server(config_of(engine, settings))
     host, port = listening.getsockname()[:2]
     names = ", ".join(one.name for one in engine.served())
     server.ready = lambda: say(f"serving {names} on http://{f'[{host}]' if ':' in host else host}:{port}")
     with listening:
         asyncio.run(server.serve([listening]))
     return 0 if server.started else 1
+
+
+def config_of(engine: Engine, settings: Settings) -> uvicorn.Config:
+    """Return how uvicorn is to serve the models of an engine."""
+    return uvicorn.Config(
+        create_app(engine, settings),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        http=impatient(settings.body_timeout),
+        timeout_keep_alive=_IDLE,
+        timeout_graceful_shutdown=max(1, round(settings.drain)),
+    )
 
 
 def listen(host: str, port: int) -> socket.socket:

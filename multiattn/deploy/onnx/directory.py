@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from ...errors import ModelError
-from ...inputs import ImagePreprocessing
+from ...inputs import ImagePreprocessing, Tokenizer
 from ...registry import task_spec, tasks
 from ...text_files import read_json_file
+from .maps import METHODS
 from .session import Session
 
 CONFIG = "config.json"
@@ -61,15 +63,33 @@ class ExportedModel:
         return found
 
     @property
+    def decoding(self) -> dict[str, Any]:
+        """How the model writes unless the caller asks for something else."""
+        return {name: _tuples(value) for name, value in self.config.get("decoding", {}).items()}
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The vocabulary of a model that reads or writes text.
+
+        Raises:
+            ModelError: It is missing or damaged.
+        """
+        return Tokenizer.load(self.folder)
+
+    @property
     def pictures(self) -> ImagePreprocessing:
         """The preprocessing of a picture."""
         return ImagePreprocessing.from_dict(self.config["preprocessing"])
 
     @property
     def first_map_method(self) -> str:
-        """The map method that is used where none is asked for."""
-        first = self.config.get("maps", {}).get("first", "")
-        return str(first or task_spec(self.config["task"]).default_map_method)
+        """The map method where none is asked for: the model's own, or `attention` where that needs torch."""
+        first = self.config.get("maps", {}).get("first", "") or task_spec(self.config["task"]).default_map_method
+        return first if first in METHODS else METHODS[0]
+
+    def has(self, name: str) -> bool:
+        """Return whether there is a graph of this name."""
+        return (self.folder / f"{name}.onnx").is_file()
 
     def session(self, name: str) -> Session:
         """Return the graph of this name, ready to compute.
@@ -78,6 +98,11 @@ class ExportedModel:
             ModelError: It is missing or damaged.
         """
         path = self.folder / f"{name}.onnx"
-        if not path.is_file():
+        if not self.has(name):
             raise ModelError(f"`{self.folder}` must have the graph {path.name}, but lacks it: export it again")
         return Session(path, threads=self.threads)
+
+
+def _tuples(value: Any) -> Any:
+    """Turn lists, which JSON has in place of tuples, back into tuples."""
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value

@@ -62,10 +62,9 @@ def export(
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise ModelError(f"`{folder}` must be an empty folder or not exist yet, but is not: give another")
     graphs = graphs_of(bundle, sites)
-    files = describe(bundle)
     facts = {"opset": opset} if to == "onnx" else {"torch": torch.__version__}
-    words = sorted(bundle.domain.words) if bundle.domain is not None else []
-    config = files.pop(CONFIG) | {"format": FORMATS[to], "exported": {**facts, "maps": list(sites), "words": words}}
+    files = files_of(bundle, to=to, facts={**facts, "maps": list(sites)})
+    config = files.pop(CONFIG)
     with whole_folder(path, last=CONFIG) as part, torch.no_grad():
         for name, graph in graphs.items():
             with _quiet():
@@ -73,6 +72,20 @@ def export(
         for name, data in files.items():
             (part / name).write_text(json.dumps(data, ensure_ascii=False), encoding="utf-8")
         write_json(part / CONFIG, config)
+
+
+def files_of(bundle: ModelBundle, *, to: Target, facts: Mapping[str, object]) -> dict[str, dict[str, Any]]:
+    """Return the JSON files beside the graphs, by name.
+
+    Args:
+        bundle: The model.
+        to: As for `export`.
+        facts: What is stated of the export.
+    """
+    files = describe(bundle)
+    words = sorted(bundle.domain.words) if bundle.domain is not None else []
+    files[CONFIG] |= {"format": FORMATS[to], "exported": {**facts, "words": words}}
+    return files
 
 
 def graphs_of(bundle: ModelBundle, sites: Sequence[str] = ()) -> dict[str, Graph]:

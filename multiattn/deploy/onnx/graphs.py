@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ...attention import Tap
 from ...blocks import applied
+from ...errors import ModelError
 from ...models import ViT
 from ...models.domain import Domain
 from ...weights import ModelBundle
@@ -69,6 +70,10 @@ def picture_example(bundle: ModelBundle) -> Tensor:
 
 def classifier_graphs(bundle: ModelBundle, sites: Sequence[str]) -> dict[str, Graph]:
     """Return the graph of a classifier."""
-    module = Classifier(bundle.require(ViT), bundle.domain, sites)
-    outputs = ("logits", *(("distances",) if bundle.domain else ()), *sites)
+    model = bundle.require(ViT)
+    if model.head is None:
+        raise ModelError(f"{bundle.source} must have labels to be exported, but is a model without a head instead")
+    chosen = [site.name for site in Tap(model.attention_sites(), select=sites).sites] if sites else []
+    module = Classifier(model, bundle.domain, chosen)
+    outputs = ("logits", *(("distances",) if bundle.domain else ()), *chosen)
     return {"model": Graph(module, {"images": picture_example(bundle)}, {"images": {0: "batch"}}, outputs)}

@@ -9,6 +9,9 @@ from .directory import ExportedModel
 
 RUNNERS = {
     "classify": f"{__package__}.classify:OnnxClassifier",
+    "caption": f"{__package__}.caption:OnnxCaptioner",
+    "transcribe": f"{__package__}.transcribe:OnnxRecognizer",
+    "answer": f"{__package__}.answer:OnnxAnswerer",
 }
 """What computes each task, as "module:class"."""
 

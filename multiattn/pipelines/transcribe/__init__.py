@@ -18,11 +18,16 @@ A text that is given: `align_job` transcribes the recording, `align` compares `g
 A server takes the segments of a recording one at a time: `stepwise`.
 """
 
-from ...inputs.rttm import Turn, read_rttm
-from .align_results import AlignedTranscript, Unwritten
-from .live import LiveRules, LiveTranscriber, LiveUpdate
-from .pipeline import TranscribePipeline
-from .stepwise import transcribe_stepwise
+from typing import TYPE_CHECKING
+
+from ...lazy import lazily
+
+if TYPE_CHECKING:
+    from ...inputs.rttm import Turn, read_rttm
+    from .align_results import AlignedTranscript, Unwritten
+    from .live import LiveRules, LiveTranscriber, LiveUpdate
+    from .pipeline import TranscribePipeline
+    from .stepwise import transcribe_stepwise
 
 __all__ = [
     "AlignedTranscript",
@@ -35,3 +40,14 @@ __all__ = [
     "read_rttm",
     "transcribe_stepwise",
 ]
+
+__getattr__ = lazily(
+    __name__,
+    {
+        "...inputs.rttm": "Turn read_rttm",
+        ".align_results": "AlignedTranscript Unwritten",
+        ".live": "LiveRules LiveTranscriber LiveUpdate",
+        ".pipeline": "TranscribePipeline",
+        ".stepwise": "transcribe_stepwise",
+    },
+)

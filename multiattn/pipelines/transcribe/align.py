@@ -21,10 +21,10 @@ from ...alignment import SpokenWord
 from ...alignment.text_match import ALIKE, Match, match_words
 from ...alignment.word_grouping import UNSPACED
 from .align_pieces import Gap, Piece, cannot_be_said, gaps_of, pieces_of
+from .cutting import is_silent
 from .forced import ForcedText, ForcedWindow, ForcedWord
 from .given_text import GivenText, key_of
 from .model import SpeechModel
-from .vad import is_silent
 
 NOT_SAID = -4.0
 """The text of a gap was not said if it makes the window's text less probable than what the model wrote there by more

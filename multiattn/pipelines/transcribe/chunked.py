@@ -15,6 +15,7 @@ import torch
 from ...inputs.audio import Recording
 from .chunks import chunks_of
 from .coverage import in_pieces, in_sequence, least_end, missed, trimmed, uncovered_speech
+from .cutting import is_silent
 from .decode import decode_windows
 from .encode import encode_chunks
 from .model import Encoded, SpeechModel
@@ -23,7 +24,6 @@ from .pieces import Chunk
 from .rounds import Rounds
 from .segments import TOO_HOT, AddWords, DecodedWindow, Segment, WindowResult, reached_by, window_segments, words_until
 from .steering import initial_prompt
-from .vad import is_silent
 from .voice import Voice
 
 _ROWS = 20

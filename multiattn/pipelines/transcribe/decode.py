@@ -8,7 +8,6 @@ Notation: b windows, V vocabulary.
 """
 
 import math
-import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -22,14 +21,13 @@ from ...generation import Generated, GenerationConfig, generate
 from ...generation.ctc import CtcScorer
 from ...generation.logits_processors import TimestampRules
 from ...generation.search import Scorer
+from .cutting import has_no_speech
 from .model import Encoded, SpeechModel
 from .options import SpeechOptions
 from .reach import ReachSpeech
-from .segments import WindowResult, has_no_speech
+from .segments import WindowResult
 from .steering import context_of, prefix_of
-
-_LOOP_BYTES = 100
-"""A shorter text is no loop, however often it repeats itself: people say "no, no, no", and telephone numbers."""
+from .window_search import judged, prompt_of, search_at
 
 Generators = torch.Generator | Sequence[torch.Generator] | None
 """One random generator for all windows, or one for each; None where nothing is sampled."""
@@ -76,12 +74,12 @@ def decode_windows(
     languages, no_speech = _languages_and_silence(speech, encoded.projected, options, previous)
     # as for word times and loop detection: without timestamps and previous text
     short = [speech.tokens.prompt(language=language, task=options.task) for language in languages]
-    prompts = [_prompt(speech, options, language, text) for language, text in zip(languages, previous, strict=True)]
+    prompts = [prompt_of(speech, options, language, text) for language, text in zip(languages, previous, strict=True)]
     attempts: list[list[WindowResult]] = [[] for _ in range(count)]
     left = list(range(count))
     for temperature in options.temperatures:
         room = speech.model.config.decoder.max_length - max(map(len, short)) - 1
-        config = _search(options, temperature, room=room, forced=prefix_of(speech, options))
+        config = search_at(options, temperature, room=room, forced=prefix_of(speech, options))
         some = _select(encoded, left)
         candidates = _generate(
             speech,
@@ -93,7 +91,7 @@ def decode_windows(
             None if least_ends is None else [least_ends[i] for i in left],
         )
         results = [
-            _result(speech, texts[0], options, config, temperature, no_speech[i], languages[i])
+            WindowResult(**vars(judged(speech, texts[0], options, config, temperature, no_speech[i], languages[i])))
             for i, texts in zip(left, candidates, strict=True)
         ]
         for i, result in zip(left, _detect_loops(results, speech, some, [short[i] for i in left]), strict=True):
@@ -127,18 +125,6 @@ def _with_and_without(
     return [found[i] for i in range(len(found))]
 
 
-def compression_ratio(text: str) -> float:
-    """Return the factor by which zlib compresses a text; below 1 if it becomes longer."""
-    data = text.encode()
-    return len(data) / len(zlib.compress(data))
-
-
-def repeats(text: str, ratio: float, options: SpeechOptions) -> bool:
-    """Tell whether a text with this compression ratio is a loop."""
-    threshold = options.compression_ratio_threshold
-    return threshold is not None and ratio > threshold and len(text.encode()) >= _LOOP_BYTES
-
-
 def _languages_and_silence(
     speech: SpeechModel, projected: ProjectedContext, options: SpeechOptions, previous: Sequence[Sequence[int]]
 ) -> tuple[list[str | None], list[float | None]]:
@@ -158,55 +144,10 @@ def _languages_and_silence(
     if logits is None or any(map(len, previous)):
         # any language will do: the prompt is cut off after the start token
         language = options.language or next(iter(tokens.languages), None)
-        prompts = [_prompt(speech, options, language, text) for text in previous]
+        prompts = [prompt_of(speech, options, language, text) for text in previous]
         prompts = [prompt[: prompt.index(tokens.start) + 1] for prompt in prompts]
         logits = speech.next_token_logits(projected, prompts)
     return languages, logits.softmax(dim=-1)[:, tokens.no_speech].tolist()
-
-
-def _prompt(speech: SpeechModel, options: SpeechOptions, language: str | None, previous: Sequence[int]) -> list[int]:
-    return speech.tokens.prompt(
-        language=language,
-        task=options.task,
-        timestamps=options.timestamps,
-        previous=previous,
-        max_length=speech.model.config.decoder.max_length,
-    )
-
-
-def _search(
-    options: SpeechOptions, temperature: float, *, room: int, forced: tuple[tuple[int, int], ...] = ()
-) -> GenerationConfig:
-    """Return the search at a temperature, of texts that fit into `room` tokens. They are compared as in Whisper.
-
-    Args:
-        options: The search without temperature.
-        temperature: 0 searches, above it samples.
-        room: Most tokens.
-        forced: The tokens that a text begins with, each with its position.
-
-    Raises:
-        ModelError: There is no room for a token after those.
-    """
-    most = max(1, min(options.decoding.max_tokens, room))
-    config = replace(
-        options.decoding,
-        max_tokens=most,
-        min_tokens=min(options.decoding.min_tokens, most),
-        renormalize=True,
-        count_end=False,
-        forced=forced or options.decoding.forced,
-    )
-    if len(forced) >= most:
-        raise ModelError(
-            f"`prefix` must leave room for more text, but has {len(forced)} of {most} tokens instead: shorten it"
-        )
-    if temperature == 0:
-        patience = (config.patience or 1.0) if config.num_beams > 1 else None
-        return replace(config, sample=False, temperature=1.0, num_return_sequences=1, patience=patience)
-    return replace(
-        config, sample=True, temperature=temperature, num_beams=1, num_return_sequences=options.best_of, patience=None
-    )
 
 
 def _select(encoded: Encoded, indices: Sequence[int]) -> Encoded:
@@ -273,33 +214,6 @@ def _generate(
         logits_processors=rules,
         scorer=scorer,
         stop=(tokens.end,),
-    )
-
-
-def _result(
-    speech: SpeechModel,
-    found: Generated,
-    options: SpeechOptions,
-    config: GenerationConfig,
-    temperature: float,
-    no_speech_prob: float | None,
-    language: str | None,
-) -> WindowResult:
-    """Return a candidate with the figures by which it is judged."""
-    text, count = speech.text_of(found.tokens).strip(), len(found.tokens)
-    total, ratio = found.score * max(count, 1) ** config.length_penalty, compression_ratio(text)
-    chosen = count - sum(position < count for position, _ in config.forced)  # a forced token counts as certain
-    return WindowResult(
-        tokens=found.tokens,
-        log_probs=found.log_probs,
-        text=text,
-        avg_log_prob=total / (chosen + 1),
-        compression_ratio=ratio,
-        no_speech_prob=no_speech_prob,
-        temperature=temperature,
-        hottest=temperature,
-        language=language,
-        flags=("repeats",) if repeats(text, ratio, options) else (),
     )
 
 

@@ -1,15 +1,11 @@
-"""Which texts are no part of a transcript: those that the model wrote where nobody speaks."""
+"""Where the voice activity detector hears nobody, for the texts that a model wrote there (see `cutting.is_dropped`)."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from .options import SpeechOptions
 from .speech_detector import STEP_SECONDS
 from .voice import Voice
-
-UNHEARD = "unheard"
-"""Flag of a text during which the voice activity detector hears nobody."""
 
 _REACH_SECONDS = 0.5
 """How far from a text somebody must be heard: the times that a model writes are not exact."""
@@ -44,20 +40,3 @@ def covers_speech(heard: Sequence[tuple[float, float]], voice: Voice | None, *, 
     for first, last in heard:
         is_left &= (times < first - _REACH_SECONDS) | (times > last + _REACH_SECONDS)
     return float(is_left.sum()) * STEP_SECONDS < _LEAST_SECONDS
-
-
-def is_dropped(flags: Sequence[str], no_speech_prob: float | None, options: SpeechOptions, *, is_covered: bool) -> bool:
-    """Tell whether a text is dropped: nobody is heard, or it is flagged and the model itself takes it for silence.
-
-    Args:
-        flags: Those of the text.
-        no_speech_prob: The model's probability that nobody speaks; None where it gives none.
-        options: `no_speech_threshold`, which that probability must exceed, and `keep_flagged`.
-        is_covered: Whether other texts are those of all speech in the window.
-    """
-    if options.keep_flagged or not flags:
-        return False
-    if UNHEARD in flags and not is_covered:
-        return False
-    threshold = options.no_speech_threshold
-    return UNHEARD in flags or (threshold is not None and no_speech_prob is not None and no_speech_prob > threshold)

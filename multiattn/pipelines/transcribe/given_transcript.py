@@ -10,7 +10,7 @@ from ...checks import require
 from ...errors import InputError
 from ...inputs import Recording
 from ..given_caption import given_tokens, score_tokens
-from .decode import compression_ratio
+from .cutting import compression_ratio
 from .model import SpeechModel
 from .options import SpeechOptions, TranscribeOptions
 from .segments import DecodedWindow, Segment, WindowResult

@@ -16,7 +16,7 @@ from ...inputs.audio_channels import Chosen, choose_channels
 from ...inputs.streams import NamedStream
 from ..results import Failure
 from .chunked import PendingChunk, chunk_rounds
-from .language import longest_language, uncertain
+from .languages import longest_language, uncertain
 from .model import SpeechModel
 from .options import SpeechOptions
 from .results import SpeechMap, Transcript

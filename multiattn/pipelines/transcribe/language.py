@@ -5,22 +5,19 @@ The windows are the same whether a recording is then transcribed in order or in 
 Notation: t samples, L languages of the model.
 """
 
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import chain
-from typing import NamedTuple
 
 import torch
 from jaxtyping import Float32
 from torch import Tensor
 
 from ...inputs.audio import Recording
-from ...inputs.language_names import name_of
+from .cutting import is_silent
+from .languages import Language
 from .model import SpeechModel
 from .options import SpeechOptions
-from .segments import Segment
 from .speech_detector import STEP_SECONDS
-from .vad import is_silent
 from .voice import Voice
 
 _SURE = 0.9
@@ -33,21 +30,6 @@ _LEAST_SPEECH = 0.25
 
 _LEAD_SECONDS = 0.2
 """Seconds of a window before its speech."""
-
-
-class Language(NamedTuple):
-    """The language of a recording."""
-
-    code: str | None
-    """None for a model of one language, and where nobody speaks."""
-
-    probability: float | None = None
-    """Its probability by the model; None where it was given, or is None."""
-
-    second: str | None = None
-    """The second most probable one."""
-
-    second_probability: float = 0.0
 
 
 def language_of(speech: SpeechModel, recording: Recording, options: SpeechOptions) -> Language:
@@ -116,23 +98,3 @@ def _windows(
         seek = known if start is None else seek
         drop = max(0, round((seek if start is None else start) * rate) - round(_LEAD_SECONDS * rate) - begin)
         held, begin = held[drop:], begin + min(drop, len(held))
-
-
-def uncertain(language: Language, threshold: float) -> str | None:
-    """Return what must be said of a language less probable than `threshold`, to follow the recording's name."""
-    if language.probability is None or language.code is None or language.probability >= threshold:
-        return None
-    other = "" if language.second is None else f", {name_of(language.second)} {language.second_probability:.0%}"
-    return (
-        f"is in an uncertain language: {name_of(language.code)} {language.probability:.0%}{other}. "
-        "If another one is right, name it (`language`, --language)."
-    )
-
-
-def longest_language(segments: Sequence[Segment]) -> str | None:
-    """Return the language that most seconds of the segments are in; None where none has one."""
-    seconds = defaultdict[str, float](float)
-    for segment in segments:
-        if segment.language is not None:
-            seconds[segment.language] += segment.end - segment.start
-    return max(seconds, key=seconds.__getitem__, default=None)

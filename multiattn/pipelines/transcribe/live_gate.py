@@ -11,8 +11,8 @@ from jaxtyping import Float32
 from torch import Tensor
 
 from ...errors import ModelError
+from .cutting import is_silent
 from .speech_detector import SpeechProbabilities
-from .vad import is_silent
 
 STEP_SECONDS = 0.032
 """Seconds that one decision is about."""

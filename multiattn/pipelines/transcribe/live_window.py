@@ -16,7 +16,7 @@ from ...alignment import SpokenWord, group_words, word_times
 from ...alignment.word_grouping import UNSPACED
 from ...generation import Generated, generate
 from ...inputs.text import Word
-from .decode import compression_ratio, repeats
+from .cutting import compression_ratio, repeats
 from .model import Encoded, SpeechModel
 from .options import SpeechOptions
 

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...attention import ProjectedContext
-from ...generation.generate import pad_left
+from ...generation.decoder_loop import pad_left
 from ...inputs import AudioPreprocessing, SpeechTokens, Tokenizer
 from ...inputs.text import Word
 from ...maps import AttentionMap, speech_lrp
@@ -56,6 +56,11 @@ class SpeechModel:
     def window_frames(self) -> int:
         """Feature frames of the longest window."""
         return self.preprocessing.frames(self.preprocessing.max_samples)
+
+    @property
+    def max_length(self) -> int:
+        """The most tokens of a text, prompt included."""
+        return self.model.config.decoder.max_length
 
     @property
     def stride(self) -> int:

@@ -10,8 +10,6 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Float32
 
-from ...alignment import SpokenWord
-from ...alignment.word_grouping import UNSPACED
 from ...export import (
     CueStyle,
     PageRecording,
@@ -28,10 +26,11 @@ from ...export import (
 from ...export.canvas import PNGFile
 from ...export.timed_text import TimedSegment
 from ...inputs.damage import Damage
+from ...inputs.spoken_words import UNSPACED, SpokenWord
 from ...maps import AttentionMap, Checked, time_profile
 from ...writing import write_json, write_text
 from ..results import Result, SavedMap, first_map, probability
-from .segments import UNCOVERED, Segment
+from .cutting import UNCOVERED, Segment
 from .verbose_json import verbose_json
 
 Format = Literal["srt", "vtt", "textgrid", "ctm", "tsv", "lrc", "verbose_json"]

@@ -10,101 +10,50 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ...alignment import SpokenWord, TokenAttention
+from ...alignment import TokenAttention
 from ...attention import ProjectedContext
-from .dropped import UNHEARD, covers_speech, is_dropped, is_unheard
+from .cutting import (
+    TOO_HOT,
+    UNCOVERED,
+    UNHEARD,
+    Cut,
+    Segment,
+    WindowText,
+    cut_by_times,
+    has_no_speech,
+    is_dropped,
+    is_silent,
+    reached_by,
+    words_until,
+)
+from .dropped import covers_speech, is_unheard
 from .model import SpeechModel
 from .options import SpeechOptions
 from .pieces import Piece, span_in_recording, word_in_recording
-from .vad import is_silent
 from .voice import Voice
 
-UNCOVERED = "uncovered"
-"""Flag of a segment without text: somebody speaks there, and no text came of it."""
-
-TOO_HOT = 0.5
-"""Above this temperature a text is too random to rely on."""
+__all__ = [
+    "TOO_HOT",
+    "UNCOVERED",
+    "AddWords",
+    "Cut",
+    "DecodedWindow",
+    "Segment",
+    "WindowResult",
+    "cut_by_times",
+    "has_no_speech",
+    "reached_by",
+    "window_segments",
+    "words_until",
+]
 
 
 @dataclass(frozen=True)
-class WindowResult:
-    """The text of one window and how it was found."""
-
-    tokens: tuple[int, ...]
-    """New tokens, timestamps included; without prompt and end token."""
-
-    log_probs: tuple[float, ...]
-    """Log-probability (natural) of each token by the model alone; the end token's comes last, if there is one."""
-
-    text: str
-    """Without timestamps and surrounding spaces."""
-
-    avg_log_prob: float
-    """Mean log-probability of the tokens, end token included, among the tokens that the rules allowed."""
-
-    compression_ratio: float
-    """Factor by which zlib compresses the text."""
-
-    no_speech_prob: float | None
-    """Probability of silence by the model; None for a model without a token for it."""
-
-    temperature: float
-    """Temperature at which the text was found; 0: by search."""
-
-    hottest: float
-    """The highest temperature that was tried; above `temperature` if no text passed and this is the best one."""
-
-    language: str | None
-    """Language code; None for a model of one language."""
-
-    flags: tuple[str, ...] = ()
-    """What is suspicious about the text. stalled, backwards: the attention stood still or ran back in time; repeats:
-    the text repeats itself. Segments may also have silence: the recording is silent where the text is."""
+class WindowResult(WindowText):
+    """The text of one window, with the attention for it."""
 
     attention: TokenAttention | None = field(default=None, repr=False, compare=False)
     """Attention of the alignment heads for the text without timestamps; None where it was not computed."""
-
-
-@dataclass(frozen=True)
-class Segment:
-    """A part of a transcript, such as a sentence."""
-
-    start: float
-    """Seconds from the start of the recording."""
-
-    end: float
-    text: str
-    """The decoded text, with a space before it if the vocabulary has one: joined texts are the transcript."""
-
-    tokens: tuple[int, ...]
-    """Timestamps included, where the model writes times."""
-
-    log_probs: tuple[float, ...]
-    """Log-probability (natural) of each token by the model alone."""
-
-    avg_log_prob: float
-    """As for the window of the segment, like the next four."""
-
-    compression_ratio: float
-    no_speech_prob: float | None
-    temperature: float
-    flags: tuple[str, ...] = ()
-    words: tuple[SpokenWord, ...] = ()
-    """Text, start, end and score of each word, if words were asked for."""
-    speaker: str | None = None
-    """Who speaks, where speaker turns were given."""
-
-    window: float = 0.0
-    """Start of its window in the recording, in seconds."""
-
-    channel: str | None = None
-    """The channel that says it: left, right or a number from 1; None where one was transcribed, or their mean."""
-
-    language: str | None = None
-    """Language code of its window; None for a model of one language."""
-
-    is_dropped: bool = False
-    """Whether the text is not part of the transcript, for nobody speaks there."""
 
 
 class DecodedWindow(NamedTuple):
@@ -156,14 +105,6 @@ AddWords = Callable[[DecodedWindow], tuple[Segment, ...]]
 """Takes a window with at least one segment and returns its segments, such as with their words."""
 
 
-class Cut(NamedTuple):
-    """The text of a window as segments."""
-
-    segments: tuple[Segment, ...]
-    reached: float | None
-    """Seconds from the window's start to the end of its last complete segment; None if the whole text was used."""
-
-
 def window_segments(
     speech: SpeechModel,
     window: DecodedWindow,
@@ -211,96 +152,6 @@ def _placed(segment: Segment, window: DecodedWindow) -> Segment:
         return segment
     start, end = window.span(segment.start, segment.end)
     return replace(segment, start=start, end=end)
-
-
-def words_until(segments: Sequence[Segment], end: float) -> tuple[Segment, ...]:
-    """Shorten words that reach into the next window, so that its words come after them.
-
-    Args:
-        segments: Those of a window.
-        end: Where the next window begins, in seconds of the recording.
-    """
-    kept = []
-    for segment in segments:
-        if segment.words and segment.words[-1].end > end:
-            words = tuple(word._replace(start=min(word.start, end), end=min(word.end, end)) for word in segment.words)
-            segment = replace(segment, words=words, start=words[0].start, end=words[-1].end)
-        kept.append(segment)
-    return tuple(kept)
-
-
-def cut_by_times(
-    speech: SpeechModel, result: WindowResult, *, offset: float, duration: float, to_the_end: bool, limit: float
-) -> Cut:
-    """Cut a text at its timestamps. A text that does not begin with a timestamp is one segment.
-
-    Args:
-        speech: The model that wrote the text.
-        result: The text, with timestamps.
-        offset: Start of the window in the recording, in seconds.
-        duration: Seconds of the recording in the window.
-        to_the_end: Whether no window follows that decodes an unfinished last segment again: it then ends where the
-            window ends.
-        limit: Seconds from the window's start to the end of the recording, where segments end at the latest: the model
-            may write later times for the padding of the last window.
-    """
-    tokens, count = speech.tokens, len(result.tokens)
-    is_time = [tokens.is_timestamp(token) for token in result.tokens]
-    if not is_time or not is_time[0]:
-        whole = _segment(speech, result, slice(0, count), start=offset, end=offset + duration, window=offset)
-        return Cut((whole,), None)
-    pairs = [i for i in range(1, count) if is_time[i - 1] and is_time[i]]
-    if not pairs and not to_the_end:
-        # one segment; as in Whisper it ends at its last time, unless that is 0, even if this is its first time
-        last = max(tokens.seconds(token) for token, one in zip(result.tokens, is_time, strict=True) if one) or duration
-        whole = _segment(speech, result, slice(0, count), start=offset, end=offset + min(last, limit), window=offset)
-        return Cut((whole,), None)
-    starts, stops, reached = [0, *pairs], [*pairs], reached_by(speech, result)
-    if to_the_end or reached is None:
-        stops.append(count)
-    segments = []
-    for first, stop in zip(starts, stops, strict=False):
-        start, last_token = tokens.seconds(result.tokens[first]), result.tokens[stop - 1]
-        end = tokens.seconds(last_token) if tokens.is_timestamp(last_token) and stop - first > 1 else duration
-        start, end = offset + min(start, limit), offset + min(end, limit)
-        segments.append(_segment(speech, result, slice(first, stop), start=start, end=end, window=offset))
-    return Cut(tuple(segments), reached)
-
-
-def reached_by(speech: SpeechModel, result: WindowResult) -> float | None:
-    """Return the end of a text's last complete segment, in seconds from the window's start; None if all was used."""
-    is_time = [speech.tokens.is_timestamp(token) for token in result.tokens]
-    if not is_time or not is_time[0] or is_time[-2:] == [False, True]:
-        return None
-    ends = [i - 1 for i in range(1, len(is_time)) if is_time[i - 1] and is_time[i]]
-    return speech.tokens.seconds(result.tokens[ends[-1]]) if ends else None
-
-
-def _segment(
-    speech: SpeechModel, result: WindowResult, part: slice, *, start: float, end: float, window: float
-) -> Segment:
-    return Segment(
-        start=start,
-        end=end,
-        text=speech.text_of(result.tokens[part]),
-        tokens=result.tokens[part],
-        log_probs=result.log_probs[part],
-        avg_log_prob=result.avg_log_prob,
-        compression_ratio=result.compression_ratio,
-        no_speech_prob=result.no_speech_prob,
-        temperature=result.temperature,
-        flags=result.flags,
-        window=window,
-        language=result.language,
-    )
-
-
-def has_no_speech(result: WindowResult, options: SpeechOptions) -> bool:
-    """Tell whether the model takes a window for silence and its text is improbable too."""
-    if options.no_speech_threshold is None or result.no_speech_prob is None:
-        return False
-    is_sure = options.log_prob_threshold is not None and result.avg_log_prob > options.log_prob_threshold
-    return result.no_speech_prob > options.no_speech_threshold and not is_sure
 
 
 def _mark_dropped(

@@ -20,13 +20,13 @@ from ...errors import ModelError
 from ...inputs import AudioPreprocessing, Recording
 from .chunked import transcribe_again
 from .coverage import in_sequence, trimmed, uncovered_speech
+from .cutting import is_silent
 from .decode import decode_windows
 from .model import SpeechModel
 from .options import SpeechOptions
 from .pieces import Chunk
 from .segments import TOO_HOT, AddWords, DecodedWindow, Segment, window_segments, words_until
 from .steering import initial_prompt
-from .vad import is_silent
 from .voice import Voice
 
 _LONG_PAUSE = 2.0

@@ -10,19 +10,19 @@ from ...checks import require
 from ...errors import ModelError
 from ...inputs import SpeechTokens, Tokenizer
 from ...inputs.speech_tokens import not_speech
-from .model import SpeechModel
+from .cutting import SpeechTexts
 from .options import SpeechOptions
 
 _MARKS = -1
 """Stands for all marks that are not spoken, as in openai-whisper."""
 
 
-def initial_prompt(speech: SpeechModel, options: SpeechOptions) -> list[int]:
+def initial_prompt(speech: SpeechTexts, options: SpeechOptions) -> list[int]:
     """Return the tokens of the text that stands before the first window, and before no other."""
     return [] if options.carry_prompt else _encoded(speech, options.initial_prompt)
 
 
-def context_of(speech: SpeechModel, options: SpeechOptions, previous: Sequence[int]) -> list[int]:
+def context_of(speech: SpeechTexts, options: SpeechOptions, previous: Sequence[int]) -> list[int]:
     """Return the text in the prompt of a window: hotwords, the prompt if it is carried, and the end of the text so far.
 
     Hotwords take at most half of the room, and a carried prompt what they leave, of which its end is kept.
@@ -32,14 +32,14 @@ def context_of(speech: SpeechModel, options: SpeechOptions, previous: Sequence[i
         options: The hotwords and the prompt.
         previous: The tokens of the text before the window.
     """
-    room = max(0, speech.model.config.decoder.max_length // 2 - 1)
+    room = max(0, speech.max_length // 2 - 1)
     steady = _encoded(speech, options.hotwords)[: room // 2]
     if options.carry_prompt:
         steady += _last(_encoded(speech, options.initial_prompt), room - len(steady))
     return [*steady, *_last(previous, room - len(steady))]
 
 
-def prefix_of(speech: SpeechModel, options: SpeechOptions) -> tuple[tuple[int, int], ...]:
+def prefix_of(speech: SpeechTexts, options: SpeechOptions) -> tuple[tuple[int, int], ...]:
     """Return the tokens that a text begins with, each with its position; none where there is no prefix.
 
     In a text with times they follow the time 0.
@@ -89,7 +89,7 @@ def suppressed_tokens(
     return tuple(sorted(found))
 
 
-def _encoded(speech: SpeechModel, text: str | None) -> list[int]:
+def _encoded(speech: SpeechTexts, text: str | None) -> list[int]:
     text = (text or "").strip()
     return list(speech.tokenizer.encode(f" {text}")) if text else []
 

@@ -8,14 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float64
-from torch import Tensor
+from jaxtyping import Bool, Float64
 
 from ...inputs.audio import Recording
+from .cutting import SILENCE_DB, is_silent
 from .pieces import Chunk
-
-SILENCE_DB = -70.0
-"""Samples that stay below this level (dB; 0 is full scale) are silence, whatever a model writes for them."""
 
 _FRAMES = 100  # frames a second
 _SMOOTH = 10  # frames over which loudness is averaged: shorter gaps occur within words
@@ -23,11 +20,6 @@ _QUIET = 30  # frames that must be quiet together where a chunk without a long p
 _LONG = 200  # frames of a pause that no chunk extends over
 _MARGIN = 30  # frames of a long pause that stay with the speech at each of its ends
 _ABOVE_FLOOR, _BELOW_SPEECH = 10.0, 20.0  # dB: a pause is at most so far above the floor, and so far below speech
-
-
-def is_silent(samples: Float[Tensor, " t"]) -> bool:
-    """Tell whether samples contain nothing audible."""
-    return not len(samples) or float(samples.abs().max()) < 10 ** (SILENCE_DB / 20)
 
 
 def cut_at_pauses(recording: Recording, *, longest: float, offset: float = 0.0) -> Iterator[Chunk]:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 
 from ...inputs.language_names import name_of
-from .segments import Segment
+from .cutting import Segment
 
 _FRAMES = 100
 """Feature frames a second, in which `seek` counts."""

@@ -14,7 +14,7 @@ from ...alignment.teacher_forcing import check_heads
 from ...inputs.text import Word
 from ...maps import AttentionMap, Checked, speech_attention, speech_attention_stack
 from ..map_request import MapRequest
-from .language import Language
+from .languages import Language
 from .model import SpeechModel
 from .pieces import with_pauses
 from .segments import DecodedWindow, Segment

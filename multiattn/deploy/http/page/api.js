@@ -68,12 +68,12 @@ const ADDRESSES = {
 };
 
 /**
- * What the model says of a file, with the page of its maps.
+ * What the model says of a file.
  * `fields` are those of the form, each a text or several; `heard` is called with the text of a recording as it grows.
  */
 export async function predict(task, file, fields, { signal, heard }) {
   const form = new FormData();
-  for (const [name, value] of Object.entries({ ...fields, maps: "html" })) for (const one of [value].flat()) form.append(name, one);
+  for (const [name, value] of Object.entries(fields)) for (const one of [value].flat()) form.append(name, one);
   form.append("file", file, file.name);
   const response = await answered(ADDRESSES[task], { method: "POST", body: form, signal });
   return response.headers.get("Content-Type").startsWith("text/event-stream") ? ofEvents(response.body, heard) : response.json();

@@ -1,7 +1,7 @@
 // The page: a task, an input, and what the model said of it.
 
 import { keepKey, keyOf, mapsOf, predict, Problem, servedModels } from "./api.js";
-import { inputOf, listen, showInput } from "./input.js";
+import { inputOf, listen, secondsOf, showInput } from "./input.js";
 import { headOf, moreMaps, say, sentence, showGrowing, showPlain, showProblem, showWaiting, toolsOf } from "./results.js";
 import { saveFile, shareable } from "./share.js";
 import { KINDS, TASKS } from "./tasks.js";
@@ -9,6 +9,8 @@ import { clear, joined, pageOf, show } from "./viewer.js";
 
 const find = (id) => document.getElementById(id);
 const place = find("result");
+
+const MOST_SECONDS = 3600; // of a recording on a page of maps, as in `audio_page.py`
 
 let task = "classify";
 let models = null; // those served; null until known
@@ -109,7 +111,10 @@ async function run({ again = false } = {}) {
   const [file, model, fields] = [inputOf(task), modelOf(), fieldsOf(again)];
   document.body.classList.add("answered");
   const ended = showWaiting(task, file, { isLoaded: model.isLoaded, stop: () => stop.abort() });
+  if (document.activeElement === document.body) place.focus({ preventScroll: true }); // what had the focus is gone
   try {
+    if (task === "transcribe" && (await secondsOf(file)) > MOST_SECONDS) delete fields.check;
+    else fields.maps = "html";
     const reply = await predict(task, file, fields, { signal: stop.signal, heard: showGrowing });
     if (stop.signal.aborted) return;
     model.isLoaded = true;
@@ -119,7 +124,10 @@ async function run({ again = false } = {}) {
       if (running === stop) showProblem(new Problem("Stopped", ""), () => run({ again }), "Start again");
     } else if (error.status === 401) askForKey(error);
     else if (error instanceof Problem) showProblem(of(file, error), () => run({ again }));
-    else throw error;
+    else {
+      showProblem(new Problem("The result cannot be shown", `This browser says: ${error.message}`, { again: false }));
+      throw error;
+    }
   } finally {
     ended();
   }

@@ -28,6 +28,17 @@ function kindOf(file) {
   return /\.(jpe?g|png|webp|gif|tiff?|bmp|heic|avif)$/iu.test(file.name) ? "picture" : "";
 }
 
+/** The length of a recording; 0 where the browser cannot tell. */
+export async function secondsOf(file) {
+  const sound = Object.assign(document.createElement("audio"), { preload: "metadata", src: URL.createObjectURL(file) });
+  await new Promise((resolve) => {
+    for (const kind of ["loadedmetadata", "error"]) sound.addEventListener(kind, resolve);
+    setTimeout(resolve, 2000);
+  });
+  URL.revokeObjectURL(sound.src);
+  return sound.duration || 0;
+}
+
 /** Show what is given for a task, and what one may give. */
 export function showInput(task) {
   const { kind, examples, ours } = TASKS[task];

@@ -10,14 +10,23 @@ const clock = (seconds) => `${Math.floor(seconds / 60)}:${String(Math.floor(seco
 
 /** Record, while the words show as they are spoken; resolves to a WAV file, or to null where it was given up. */
 export async function record() {
-  const dialog = find("microphone-dialog");
   let stream;
   try {
     stream = await navigator.mediaDevices.getUserMedia({ audio: { echoCancellation: false, noiseSuppression: false } });
   } catch (error) {
     throw refused(error, "microphone");
   }
+  try {
+    return await heard(stream);
+  } finally {
+    for (const track of stream.getTracks()) track.stop();
+  }
+}
+
+async function heard(stream) {
+  const dialog = find("microphone-dialog");
   const context = new AudioContext();
+  await context.resume(); // some browsers begin in silence
   const blocks = [];
   let [samples, loudest] = [0, 0];
   await context.audioWorklet.addModule("page/capture.js");
@@ -48,7 +57,6 @@ export async function record() {
     dialog.oncancel = () => end(false);
   });
   live.close();
-  for (const track of stream.getTracks()) track.stop();
   const rate = context.sampleRate;
   await context.close();
   dialog.close();

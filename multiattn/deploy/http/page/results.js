@@ -123,6 +123,7 @@ export function showPlain(task, reply) {
   clear(place);
   const [said, score] = saidOf(task, reply);
   say(said);
-  const line = made("p", { className: "said-best" }, said, " ", made("span", { className: "soft", textContent: score }));
+  const className = task === "transcribe" ? "written" : "said-best"; // which may be an hour's
+  const line = made("p", { className }, said, " ", made("span", { className: "soft", textContent: score }));
   place.append(made("div", { className: "plain" }, line, ...marksOf(reply)));
 }

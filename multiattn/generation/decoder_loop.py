@@ -18,7 +18,8 @@ from .beam_search import BeamSearch
 from .config import Generated, GenerationConfig
 from .greedy import SingleSearch
 from .logits_processors import LogitsProcessor, logits_processors_of
-from .search import Scorer, Search, StoppingCriteria, StopWhen
+from .search import Scorer, Search
+from .texts import StoppingCriteria, StopWhen
 
 
 @runtime_checkable
