@@ -75,7 +75,7 @@ def open_pipeline(model: str, *, device: str = "auto", precision: str | None = N
     Raises:
         ModelError: As `multiattn.load`.
     """
-    return load(model, device=device, precision=precision)  # type: ignore[call-overload]
+    return load(model, device=device, precision=precision)  # type: ignore[arg-type]
 
 
 def read(pipeline: Any, work: Work, limits: Limits) -> Ready:
