@@ -50,6 +50,8 @@ MATCH = {
 }
 EMBED = {"model": "match", "file": "scene.png", "embedding": [0.0123, -0.0456, 0.0789]}
 
+TRANSCRIPT = {"text": "one two three", "usage": {"type": "duration", "seconds": 2.4}}
+
 
 def body_of(
     schema: type[BaseModel], example: dict[str, Any], *, file: str = _PICTURE, required: bool = True
