@@ -16,6 +16,7 @@ from ..work import TRANSLATE, Reply, Work
 from .access import deadline_of, engine_of, hashable, run_watched, watched
 from .bodies import RECORDINGS, read_form
 from .events import events
+from .examples import RECORDING, TRANSCRIBE, body_of, responses_of
 from .openai_errors import OpenAIRoute, error_of
 from .replies import json_response, maps_of
 
@@ -92,7 +93,12 @@ class TranscriptionForm(SpeechForm):
         return super().work_options() | hashable(more)
 
 
-@router.post("/v1/audio/transcriptions")
+@router.post(
+    "/v1/audio/transcriptions",
+    response_class=Response,
+    openapi_extra=body_of(TranscriptionForm, {"response_format": "json"}, file=RECORDING),
+    responses=responses_of(TRANSCRIBE),
+)
 async def transcriptions(request: Request) -> Response:
     """Transcribe a recording."""
     form, upload = await read_form(request, TranscriptionForm, kind=RECORDINGS)
@@ -100,7 +106,12 @@ async def transcriptions(request: Request) -> Response:
     return await _answered(request, "transcribe", form, upload.data, form.timestamp_granularities)
 
 
-@router.post("/v1/audio/translations")
+@router.post(
+    "/v1/audio/translations",
+    response_class=Response,
+    openapi_extra=body_of(SpeechForm, {"response_format": "json"}, file=RECORDING),
+    responses=responses_of(TRANSCRIBE),
+)
 async def translations(request: Request) -> Response:
     """Translate a recording to English."""
     form, upload = await read_form(request, SpeechForm, kind=RECORDINGS)

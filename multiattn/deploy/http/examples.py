@@ -48,6 +48,23 @@ MATCH = {
         {"text": "a blue square", "score": 0.09, "similarity": 0.31},
     ],
 }
+RECORDING = "a recording: AAC, AIFF, FLAC, M4A, MP3, Ogg, Opus, WAV, WebM and others"
+TRANSCRIBE = {"text": "three one four one five", "usage": {"type": "duration", "seconds": 6.148}}
+MODELS = {
+    "object": "list",
+    "data": [
+        {
+            "id": "transcribe",
+            "object": "model",
+            "created": 1790000000,
+            "owned_by": "multiattn",
+            "task": "transcribe",
+            "model": "transcribe",
+            "is_default": True,
+            "is_loaded": False,
+        }
+    ],
+}
 EMBED = {"model": "match", "file": "scene.png", "embedding": [0.0123, -0.0456, 0.0789]}
 
 
