@@ -2,12 +2,11 @@
 
 import argparse
 import math
-import os
 from dataclasses import fields
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from ..deploy.http.settings import Settings
+from ..deploy.http.settings import KEYS, Settings, keys_of_environment
 from ..errors import MultiattnError
 from ..registry import tasks
 from .options import (
@@ -31,9 +30,6 @@ from .output import say
 if TYPE_CHECKING:
     from ..deploy.models import Choice
     from ..deploy.work import Engine
-
-KEYS = "MULTIATTN_API_KEYS"
-"""The variable of the environment that holds keys, with commas or spaces between them."""
 
 _AMOUNT = number(float, "a number of at least 0", lambda value: 0 <= value < math.inf)
 
@@ -177,7 +173,7 @@ def replicas(text: str) -> tuple[int, int]:
 def settings_of(args: argparse.Namespace) -> Settings:
     """Return the settings that the options state."""
     given: dict[str, Any] = {one.name: getattr(args, one.name) for one in fields(Settings)}
-    keys = [*(args.api_keys or ()), *os.environ.get(KEYS, "").replace(",", " ").split()]
+    keys = [*(args.api_keys or ()), *keys_of_environment()]
     try:
         return Settings(**given | {"api_keys": tuple(keys), "cors": tuple(args.cors or ())})
     except MultiattnError as error:

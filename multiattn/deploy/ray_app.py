@@ -11,7 +11,7 @@ from typing import Any
 
 from ..checks import require
 from ..errors import MultiattnError
-from .http.settings import Settings
+from .http.settings import Settings, keys_of_environment
 from .models import Choice, chosen, shipped_choices
 from .ray_cluster import ray_module
 from .ray_engine import RayEngine
@@ -166,6 +166,7 @@ class Head:
 
     async def drain(self, patience: float) -> None:
         """Take no more requests (503), and return when those that were accepted are done."""
+        self.app.state.is_ready = False
         await self.app.state.engine.close(patience)
 
 
@@ -176,13 +177,39 @@ def _asgi(choices: Sequence[Choice], settings: Settings) -> Any:
         from ray import serve
 
         from .http.app import create_app
+        from .http.logs import log_to_stdout
 
+        log_to_stdout()  # of which Ray keeps a file
         app = serve.get_replica_context().app_name
         names = {choice.name: name for choice, name in named(choices).items()}
         engine = RayEngine(choices, lambda model: serve.get_deployment_handle(names[model], app_name=app))
-        return create_app(engine, settings)
+        made = create_app(engine, settings)
+        made.add_middleware(OneRequestId)
+        return made
 
     return make
+
+
+class OneRequestId:
+    """Leaves the request's id out of an answer, for Ray's proxy adds it: the same, as it gave it to the request.
+
+    Args:
+        app: The application.
+    """
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Pass a request on."""
+
+        async def without(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                headers = [(name, value) for name, value in message["headers"] if name.lower() != b"x-request-id"]
+                message = {**message, "headers": headers}
+            await send(message)
+
+        await self._app(scope, receive, without)
 
 
 def build(arguments: Mapping[str, Any]) -> Any:
@@ -205,8 +232,8 @@ def build(arguments: Mapping[str, Any]) -> Any:
             known = ", ".join(sorted({"models", *names, *(one.name for one in fields(Scale))}))
             raise MultiattnError(f"`args` must be of {known}, but there is {name!r} instead")
     for name in ("api_keys", "cors"):
-        if name in given:
-            given[name] = tuple(given[name])
+        given[name] = tuple(given.get(name, ()))
+    given["api_keys"] += keys_of_environment()
     choices = shipped_choices() if models is None else [chosen(spelled) for spelled in models]
     return application(choices, Settings(**given), Scale(**scale))
 

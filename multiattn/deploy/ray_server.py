@@ -20,8 +20,11 @@ from .ray_cluster import Cluster, num_cores, quiet, share
 _STORE = 1 << 30
 """Bytes of Ray's object store where this process starts it, in which bodies lie on their way. Taken as used."""
 
-_KEEP_ALIVE = 5
+_KEEP_ALIVE = 75
 """Seconds that an idle connection is kept, as without Ray."""
+
+_PROXY = 55
+"""Seconds in which Ray Serve's proxy must have started; `serve.start` waits for 60."""
 
 _MARGIN = 5.0
 """Seconds that Ray has for what is ours to end in time."""
@@ -65,6 +68,8 @@ def serve_on_ray(choices: Sequence[Choice], settings: Settings, machines: Machin
     """
     if settings.memory is not None:
         raise MultiattnError("--memory must be left out with --engine ray, where each replica has one model")
+    # a proxy that is not there in five seconds is started anew, and again, on a machine that is busy
+    os.environ.setdefault("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", str(_PROXY))
     cluster = Cluster(machines.address, num_cores(), extra="multiattn[serve-ray]", store=_STORE)
     try:
         _serve(cluster, choices, settings, machines, say)
@@ -85,7 +90,10 @@ def _serve(
             with listen(settings.host, settings.port) as free:  # of which the proxies say nothing
                 host, port = free.getsockname()[:2]
             http = {"host": host, "port": port, "keep_alive_timeout_s": _KEEP_ALIVE}
-            serve.start(http_options=http, logging_config=QUIET)
+            try:
+                serve.start(http_options=http, logging_config=QUIET)
+            except Exception as error:  # of many kinds
+                raise MultiattnError(f"--engine ray cannot listen at {host}:{port}: {reason_of(error)}") from error
         try:
             handle = _run(serve, app)
             names = ", ".join(one.name for one in choices)

@@ -1,9 +1,13 @@
 """The settings of a server, each of which is an option of `multiattn serve`."""
 
+import os
 from dataclasses import dataclass, field
 
 from ...checks import require
 from ...inputs.files import MAX_PIXELS
+
+KEYS = "MULTIATTN_API_KEYS"
+"""The variable of the environment that holds keys, with commas or spaces between them."""
 
 
 @dataclass(frozen=True)
@@ -87,3 +91,8 @@ class Settings:
         require(self.memory is None or self.memory > 0, "memory", must="above 0", value=self.memory)
         require(self.threads is None or self.threads >= 1, "threads", must="at least 1", value=self.threads)
         require(all(self.api_keys), "api_keys", must="not empty", value="an empty key")
+
+
+def keys_of_environment() -> tuple[str, ...]:
+    """Return the keys that the variable `MULTIATTN_API_KEYS` holds."""
+    return tuple(os.environ.get(KEYS, "").replace(",", " ").split())
