@@ -60,7 +60,7 @@ export function showProblem({ heading, message, wait, again: mayHelp }, again, n
   const parts = [made("h2", { textContent: heading })];
   if (message) parts.push(made("p", { textContent: message }));
   if (mayHelp && again) {
-    const later = wait ? [made("span", { className: "soft small", textContent: `in ${wait} s or later` })] : [];
+    const later = wait && !message.includes(`${wait} s`) ? [made("span", { className: "soft small", textContent: `in ${wait} s or later` })] : [];
     parts.push(made("div", { className: "tools" }, button(name, again, "main"), ...later));
   }
   say("");
