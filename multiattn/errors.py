@@ -1,4 +1,4 @@
-"""The errors that a user can cause, and the one helper that turns a library's errors into them.
+"""The errors that a user can cause, a warning, and the one helper that turns a library's errors into them.
 
 Each message names the subject, the reason and, where there is one, the remedy.
 """
@@ -31,6 +31,10 @@ class TooLargeError(InputError):
 
 class ModelError(MultiattnError):
     """A model, its directory, its configuration or an option for it cannot be used."""
+
+
+class MultiattnWarning(UserWarning):
+    """What a caller should know about what was asked for; the command line prints it as one line."""
 
 
 @contextmanager

@@ -29,3 +29,26 @@ def test_no_pipeline_imports_the_compiler():
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert len(lines) == 8 and all(line.endswith(" False") for line in lines), lines
+
+
+ONE = """
+import sys
+from multiattn.cli.main import main
+from multiattn.resources import shipped
+
+status = main(["classify", str(shipped("inputs", "ship.png"))])
+print(status, *sorted(name for name in sys.modules if name.startswith("multiattn.")))
+print(*{"torchvision", "timm", "transformers", "scipy", "torch._dynamo", "matplotlib"} & set(sys.modules))
+"""
+
+
+def test_a_command_imports_its_own_task_alone():
+    root = Path(__file__).parent.parent
+    done = subprocess.run([sys.executable, "-c", ONE], cwd=root, capture_output=True, text=True, timeout=120)
+    *_, ours, others = done.stdout.split("\n")[:-1]
+    status, *names = ours.split(" ")
+    assert status == "0" and "multiattn.pipelines.classify" in names, done.stderr
+    parts = ("answer", "caption", "match", "transcribe", "embedder", "explaining")
+    assert not [name for name in names if name.startswith(tuple(f"multiattn.pipelines.{part}" for part in parts))]
+    assert not {"multiattn.data.packed", "multiattn.export.subtitles", "multiattn.export.audio_page"} & set(names)
+    assert others == ""

@@ -4,7 +4,7 @@ The kernel of `F.linear` is made for many rows. For a few rows (the texts of a d
 the memory's speed or less, and for two or three rows it reads the weight once per row. So here one row is multiplied by
 parts of the weight as by a batch of small matrices, and oneDNN multiplies more rows with a copy that is packed once. On
 one core of a Zen 4 that is 1.1 to 2.7 times as fast for 1 row, 2 to 4 times for 3, 1.6 to 2.3 times for 8 and 1.1 to
-1.2 times for many. All in fp32: results differ by rounding only.
+1.2 times for many. All in fp32, or in bf16 where the processor multiplies in it: results differ by rounding only.
 
 Many published weights are half-precision numbers, whatever type their file has: Whisper's, for one. Those are packed as
 such by FBGEMM, whose kernel widens them as it reads them: half the memory to read, and the same products in fp32.
@@ -41,7 +41,9 @@ HALF_ENGINES = ("fbgemm", "x86")
 
 def worth_packing(weight: Tensor) -> bool:
     """Return whether a packed copy of this weight is faster, and this machine has a kernel for it."""
-    if weight.device.type != "cpu" or weight.dtype != torch.float32 or weight.layout != torch.strided:
+    if weight.device.type != "cpu" or weight.layout != torch.strided:
+        return False
+    if weight.dtype != torch.float32 and not (weight.dtype == torch.bfloat16 and has_bf16_products()):
         return False
     has_kernel: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     return has_kernel and not weight.is_inference() and weight.numel() >= SMALLEST
@@ -56,15 +58,21 @@ def is_half(weight: Tensor) -> bool:
     return all(torch.equal(part.half().to(part.dtype), part) for part in parts)
 
 
+def has_bf16_products() -> bool:
+    """Return whether this machine's processor multiplies in bf16 by itself (AVX-512 BF16 or AMX)."""
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
+
+
 class PackedWeight:
     """A packed copy of a weight, which is called like `F.linear`, with that weight and bias.
 
-    It is used for inference: without gradients, autocast and compiler, in float32. Otherwise, and once the weight was
-    changed, moved or copied, the call is `F.linear` on the weight itself: never wrong, only slower. (Writing through
-    `.data` is not noticed: pack the weight again afterwards.)
+    It is used for inference: without gradients, autocast and compiler, in the weight's own type. Otherwise, and once
+    the weight was changed, moved or copied, the call is `F.linear` on the weight itself: never wrong, only slower.
+    (Writing through `.data` is not noticed: pack the weight again afterwards.)
 
     Args:
-        weight: In float32 on a CPU; `worth_packing` tells whether packing pays.
+        weight: In float32 or bfloat16 on a CPU; `worth_packing` tells whether packing pays.
         bias: Of the layer. FBGEMM packs it, too; None where there is none.
     """
 
@@ -72,7 +80,7 @@ class PackedWeight:
         self._parts: Tensor | None = None
         self._packed: Any = None
         self._half: Any = None
-        if is_half(weight):
+        if weight.dtype == torch.float32 and is_half(weight):
             self._half = torch.ops.quantized.linear_prepack_fp16(
                 weight.detach(), None if bias is None else bias.detach()
             )
@@ -95,17 +103,17 @@ class PackedWeight:
             torch.compiler.is_compiling()
             or torch.is_grad_enabled()
             or torch.is_autocast_enabled("cpu")
-            or x.dtype != torch.float32
+            or x.dtype != weight.dtype
             or _identity(weight, bias) != self._of
         ):
             return F.linear(x, weight, bias)
         if self._half is not None:
             return _multiply_half(x, self._half) if x.numel() and x.ndim > 1 else F.linear(x, weight, bias)
         rows = x.numel() // x.shape[-1]
+        if rows >= ROWS or weight.dtype == torch.bfloat16:  # whose kernel is as fast for few rows
+            return self._multiply(x, bias)
         if rows == 1:
             return self._multiply_one(x, bias)
-        if rows >= ROWS:
-            return self._multiply(x, bias)
         filled = F.pad(x.reshape(rows, x.shape[-1]), (0, 0, 0, ROWS - rows))  # (ROWS, in)
         return self._multiply(filled, bias)[:rows].reshape(*x.shape[:-1], len(weight))
 

@@ -15,11 +15,13 @@ import re
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from textwrap import fill
+from typing import Any
 
-from ..errors import ModelError, MultiattnError
+from ..errors import ModelError, MultiattnError, MultiattnWarning
 from ..registry import load_part, tasks
 from .options import Option, Parser, UsageError
 from .output import say
@@ -80,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")  # a file name that is no valid text is written as it was read
     try:
-        with _terminable():
+        with _terminable(), _warnings_said():
             status = _run(arguments)
             sys.stdout.flush()
     except TerminatedError:
@@ -109,6 +111,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         status = 1
     _release_stdout()
     return status
+
+
+@contextmanager
+def _warnings_said() -> Iterator[None]:
+    """Print our own warnings as messages in the body."""
+    with warnings.catch_warnings():
+        others = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *where: Any, **into: Any) -> None:
+            if issubclass(category, MultiattnWarning):
+                say(str(message))
+            else:
+                others(message, category, *where, **into)
+
+        warnings.showwarning = show
+        yield
 
 
 class TerminatedError(KeyboardInterrupt):

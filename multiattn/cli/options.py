@@ -354,9 +354,8 @@ DEVICE = Option(
 PRECISION = Option(
     "--precision",
     choices=("fp32", "bf16", "fp16", "int8"),
-    default="fp32",
-    help="what to compute in: fp32 (default); int8 on a CPU, faster and in less memory, with slightly other results; "
-    "bf16 or fp16 on a GPU",
+    help="what to compute in: fp32 (default, but for a model that was converted to int8); int8 on a CPU, faster and in "
+    "less memory, with slightly other results; bf16 on a GPU, or on a CPU that multiplies in it; fp16 on a GPU",
 )
 
 COMPUTE = (Option("--batch-size", "N", at_least_one, "pictures computed at once (default: 8)", 8), DEVICE, PRECISION)

@@ -150,7 +150,7 @@ def _index(args: argparse.Namespace, model: str) -> "FolderIndex":
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     cache = Path(args.cache) if args.cache else Path(home) / "multiattn" / "search"
     index: FolderIndex = load_part("multiattn.pipelines.folder_index:FolderIndex")(
-        args.folder, cache, model=f"{model} {args.precision}", fingerprint=fingerprint_of(locate(model))
+        args.folder, cache, model=f"{model} {args.precision or 'fp32'}", fingerprint=fingerprint_of(locate(model))
     )
     return index
 

@@ -69,13 +69,13 @@ Found = Sequence[Result] | Reply
 """What a request led to, before it is a reply: several results for several questions."""
 
 
-def open_pipeline(model: str, *, device: str = "auto", precision: str = "fp32") -> Any:
+def open_pipeline(model: str, *, device: str = "auto", precision: str | None = None) -> Any:
     """Load a model and make its pipeline.
 
     Raises:
         ModelError: As `multiattn.load`.
     """
-    return load(model, device=device, precision=precision)  # type: ignore[call-overload]
+    return load(model, device=device, precision=precision)  # type: ignore[arg-type]
 
 
 def read(pipeline: Any, work: Work, limits: Limits) -> Ready:

@@ -95,7 +95,7 @@ class ModelReplica:
     patience: float = 0.004
     limits: Mapping[str, Any] = field(default_factory=dict)
     device: str = "auto"
-    precision: str = "fp32"
+    precision: str | None = None
     threads: int | None = None
 
     def __post_init__(self) -> None:

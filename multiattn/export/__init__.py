@@ -5,19 +5,24 @@ they share `heatmap` and `canvas`. Pages: `page` and `page_parts` for images, `a
 several; they share `html`, whose files stand beside it. `naming` is how maps are described in all of them.
 """
 
+from typing import TYPE_CHECKING
+
+from ..lazy import lazily
 from ..writing import write_text
-from .audio_page import PageRecording, write_audio_page
-from .comparison import ComparedPicture, write_comparison
-from .cues import CueStyle
-from .data import load_map, save_map
-from .heatmap import blend
-from .index import Card, IndexEntry, RecordingEntry, make_card, write_index
-from .overlay import overlay_png
-from .page import write_page
-from .page_parts import AskedPicture, PagePicture, PageQuestion, PageText, PageWord
-from .speech_figure import alignment_png
-from .subtitles import ctm, lrc, srt, textgrid, transcript_fields, tsv, vtt
-from .word_figure import question_png, strip_png
+
+if TYPE_CHECKING:
+    from .audio_page import PageRecording, write_audio_page
+    from .comparison import ComparedPicture, write_comparison
+    from .cues import CueStyle
+    from .data import load_map, save_map
+    from .heatmap import blend
+    from .index import Card, IndexEntry, RecordingEntry, make_card, write_index
+    from .overlay import overlay_png
+    from .page import write_page
+    from .page_parts import AskedPicture, PagePicture, PageQuestion, PageText, PageWord
+    from .speech_figure import alignment_png
+    from .subtitles import ctm, lrc, srt, textgrid, transcript_fields, tsv, vtt
+    from .word_figure import question_png, strip_png
 
 __all__ = [
     "AskedPicture",
@@ -52,3 +57,21 @@ __all__ = [
     "write_page",
     "write_text",
 ]
+
+__getattr__ = lazily(
+    __name__,
+    {
+        ".audio_page": "PageRecording write_audio_page",
+        ".comparison": "ComparedPicture write_comparison",
+        ".cues": "CueStyle",
+        ".data": "load_map save_map",
+        ".heatmap": "blend",
+        ".index": "Card IndexEntry RecordingEntry make_card write_index",
+        ".overlay": "overlay_png",
+        ".page": "write_page",
+        ".page_parts": "AskedPicture PagePicture PageQuestion PageText PageWord",
+        ".speech_figure": "alignment_png",
+        ".subtitles": "ctm lrc srt textgrid transcript_fields tsv vtt",
+        ".word_figure": "question_png strip_png",
+    },
+)

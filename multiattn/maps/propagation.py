@@ -19,6 +19,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from ..blocks.int8_layers import embed_int8
+
 
 def rollout(rows: Float[Tensor, "#b r n"], weights: Sequence[Tensor]) -> Float[Tensor, "b r n"]:
     """Compute the share of each input token in the rows, as if attention were all that moves information.
@@ -138,6 +140,6 @@ class EmbeddingsAsLeaves(TorchFunctionMode):
     ) -> Any:
         """Call the function, and mark the result of an embedding."""
         found = func(*args, **(kwargs or {}))
-        if func in (F.embedding, torch.embedding) and not found.requires_grad:
+        if func in (F.embedding, torch.embedding, embed_int8) and not found.requires_grad:
             found.requires_grad_()
         return found

@@ -61,7 +61,7 @@ class AnswerPipeline(EmbedsPictures, Pipeline[VQA | SingleStream]):
     """
 
     def __init__(
-        self, bundle: ModelBundle, *, device: str | torch.device = "auto", precision: Precision = "fp32"
+        self, bundle: ModelBundle, *, device: str | torch.device = "auto", precision: Precision | None = None
     ) -> None:
         model = bundle.require(VQA, SingleStream)
         self._tokenizer = tokenizer_of(bundle)

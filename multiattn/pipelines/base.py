@@ -48,7 +48,7 @@ class Pipeline(Generic[_Model]):
         model: _Model,
         *,
         device: str | torch.device = "auto",
-        precision: Precision = "fp32",
+        precision: Precision | None = None,
     ) -> None:
         self.device = find_device(device)
         check_precision(precision, self.device)

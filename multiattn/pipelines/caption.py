@@ -60,7 +60,7 @@ class CaptionPipeline(EmbedsPictures, Pipeline[Captioner]):
     """
 
     def __init__(
-        self, bundle: ModelBundle, *, device: str | torch.device = "auto", precision: Precision = "fp32"
+        self, bundle: ModelBundle, *, device: str | torch.device = "auto", precision: Precision | None = None
     ) -> None:
         model = bundle.require(Captioner)
         self._tokenizer = tokenizer_of(bundle)

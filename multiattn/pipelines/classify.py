@@ -51,7 +51,7 @@ class ClassifyPipeline(EmbedsPictures, Pipeline[ViT]):
     """
 
     def __init__(
-        self, bundle: ModelBundle, *, device: str | torch.device = "auto", precision: Precision = "fp32"
+        self, bundle: ModelBundle, *, device: str | torch.device = "auto", precision: Precision | None = None
     ) -> None:
         model = bundle.require(ViT)
         check_channels(model.config, bundle.pictures, source=bundle.source)

@@ -61,7 +61,7 @@ class TextEmbedder:
         tokenizer: Tokenizer,
         *,
         device: str | torch.device = "auto",
-        precision: Precision = "fp32",
+        precision: Precision | None = None,
     ) -> None:
         self.device = find_device(device)
         check_precision(precision, self.device)
@@ -75,7 +75,7 @@ class TextEmbedder:
         *,
         revision: str | None = None,
         device: str | torch.device = "auto",
-        precision: Precision = "fp32",
+        precision: Precision | None = None,
     ) -> "TextEmbedder":
         """Load the text encoder of a directory or hub id in BERT's layout; arguments as for `multiattn.load`.
 

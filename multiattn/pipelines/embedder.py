@@ -36,7 +36,7 @@ def reads_of(name: str | Path, *, revision: str | None = None) -> tuple[str, ...
 
 
 def load_embedder(
-    name: str | Path, *, revision: str | None = None, device: str = "auto", precision: Precision = "fp32"
+    name: str | Path, *, revision: str | None = None, device: str = "auto", precision: Precision | None = None
 ) -> Pipeline[nn.Module] | TextEmbedder | RecordingEmbedder:
     """Load a model that embeds its inputs: each has `embed` and `stream_embeddings`.
 

@@ -33,7 +33,7 @@ class ComparesTexts(EmbedsPictures, Pipeline[_Matcher]):
     """The class of the model."""
 
     def __init__(
-        self, bundle: ModelBundle, *, device: str | torch.device = "auto", precision: Precision = "fp32"
+        self, bundle: ModelBundle, *, device: str | torch.device = "auto", precision: Precision | None = None
     ) -> None:
         model = bundle.require(self.kind)
         self._tokenizer = tokenizer_of(bundle)

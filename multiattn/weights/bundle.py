@@ -11,6 +11,7 @@ from typing import Any, TypeVar, overload
 import torch
 from torch import Tensor, nn
 
+from ..blocks.int8 import Kernels
 from ..errors import ModelError
 from ..inputs import AudioPreprocessing, ImagePreprocessing, Tokenizer
 from ..models.common import without_weights
@@ -20,7 +21,7 @@ from ..registry import load_part, model_kind, task_spec, tasks, value_at
 from .json_files import short
 from .model_files import ModelFiles
 from .sizes import MOST_FRESH, check_sizes
-from .state import check_fit, load_into, write_tensors
+from .state import check_fit, load_int8_into, load_into, write_tensors
 from .table import KeyTable
 from .tensor_files import WEIGHTS
 
@@ -48,7 +49,7 @@ class ModelBundle:
     """The name of a registered task, such as `classify`."""
 
     model: nn.Module
-    """In eval mode, float32, on the CPU when loaded; `require` returns it under its own type."""
+    """In eval mode, float32 or int8, on the CPU when loaded; `require` returns it under its own type."""
 
     preprocessing: ImagePreprocessing | AudioPreprocessing
     """How a file becomes the model's input; `pictures` and `sound` return it under its own type."""
@@ -304,6 +305,7 @@ def build_model(
     state: Mapping[str, Tensor] | None = None,
     without: Sequence[str] = (),
     build: Callable[[Any], nn.Module] | None = None,
+    kernels: Kernels | None = None,
 ) -> nn.Module:
     """Build the model that a directory describes, with its weights, in eval mode.
 
@@ -311,9 +313,10 @@ def build_model(
         config: The model's configuration.
         files: The model's; for messages, and to read the weights.
         table: The layout of the weights; our own where None.
-        state: The weights, where they have been read already.
+        state: The weights, where they are read already.
         without: Tensors of ours that start as in a new model, whether the weights have them or not.
         build: Makes the model of its configuration; the class that the registry names where None.
+        kernels: For weights that are in int8, where the model is to be so, too.
 
     Raises:
         ModelError: There can be no such model, or the weights do not fit it or are damaged.
@@ -341,5 +344,8 @@ def build_model(
     if without:
         new = {key: tensor for key, tensor in model.state_dict().items() if key in without}
         state = {**state, **(new if table is None else table.to_theirs(new))}
+    if kernels is not None:
+        load_int8_into(model, state, kernels, where=str(files))
+        return model.eval()
     load_into(model, state, table=table, where=str(files))
     return model.eval()

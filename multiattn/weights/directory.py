@@ -11,8 +11,10 @@ from typing import Any
 import torch
 
 from .. import registry
+from ..blocks.int8 import Kernels
 from ..checks import require
 from ..errors import ModelError, brief, reading
+from ..models.int8 import is_int8, quantize
 from ..writing import whole_file, whole_folder, write_json
 from . import own
 from .bundle import CONFIG, Layout, ModelBundle
@@ -21,9 +23,11 @@ from .hub import ORIGINALS, config_in, locate
 from .json_files import read_json, short
 from .model_files import ModelFiles
 from .nearest import nearest_of
-from .state import MISFIT
+from .state import MISFIT, narrowed, write_tensors
 from .tensor_files import tensor_names
 from .unsupported import refuse
+
+_ON_DISK = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 _TOKENS = ("suppress", "suppress_first", "forced")  # `GenerationConfig` fields that name tokens of one vocabulary
 
@@ -68,7 +72,9 @@ def recognize(directory: Path) -> tuple[str, tuple[str, ...]] | None:
     return layout.name, tuple(stated) or fitting
 
 
-def load_bundle(name: str | Path, *, revision: str | None = None, without: Sequence[str] = ()) -> ModelBundle:
+def load_bundle(
+    name: str | Path, *, revision: str | None = None, without: Sequence[str] = (), as_stored: bool = False
+) -> ModelBundle:
     """Load a model with its preprocessing, and its labels or its vocabulary.
 
     Args:
@@ -77,6 +83,8 @@ def load_bundle(name: str | Path, *, revision: str | None = None, without: Seque
         revision: Branch, tag or commit of a hub id.
         without: Tensors of ours, such as those of `VOCABULARY`, that start as in a new model, to be trained again. They
             may be missing, and so may the vocabulary, which is not read. For our own layout and those of Whisper.
+        as_stored: Whether a model whose weights are in int8 is to compute in int8, on a CPU and without training; else
+            its weights are widened to fp32.
 
     Raises:
         ModelError: It is not there, not of a known layout, not supported, or damaged.
@@ -94,6 +102,7 @@ def load_bundle(name: str | Path, *, revision: str | None = None, without: Seque
     try:
         with reading(str(directory), f"a model in the layout {layout.name}", error=ModelError):
             files = ModelFiles(directory)
+            files.as_stored = as_stored
             bundle = layout.load(files, config, without) if without else layout.load(files, config)
             bundle.check(str(directory))
     except ModelError as error:
@@ -123,12 +132,16 @@ def save_bundle(
 ) -> None:
     """Write a model as a directory, which is made where it does not exist.
 
+    A model in int8 is written in int8, in our own layout alone: its numbers, and what else it has in float32, or in
+    float16 where that changes nothing.
+
     Args:
         bundle: What to write.
         directory: Where to; a model that lies there already is replaced once all of the new one is on disk. A process
             that is killed while it replaces the files leaves a directory without `config.json`, which is not loaded.
         layout: One of `layout_names()`.
-        dtype: Of the weights on disk: float32, or float16 for half the size (loads as float32 again).
+        dtype: Of the weights on disk: float32, or float16 or bfloat16 for half the size (they load as float32 again).
+            Not used for a model in int8.
 
     Raises:
         ModelError: The layout cannot express the model, or the weights have values that `dtype` cannot hold.
@@ -145,6 +158,9 @@ def save_bundle(
         raise ModelError("`tokenizer` must be given for a model that reads or writes text, but is None instead")
     bundle.check()
     chosen = next(known for known in known_layouts() if known.name == layout)
+    in_int8 = is_int8(bundle.model)
+    if in_int8 and layout != own.NAME:
+        raise ModelError(f"`layout` must be {own.NAME} for a model in int8, but is {layout} instead")
     files = chosen.describe(bundle)
     if chosen.states_dtype:
         files[chosen.config]["dtype"] = str(dtype).removeprefix("torch.")
@@ -155,7 +171,10 @@ def save_bundle(
     try:
         with whole_folder(directory, last=chosen.config, optional=(DOMAIN,)) as part:
             with whole_file(part / chosen.weights) as weights:
-                chosen.write(bundle, state, weights, dtype)
+                if in_int8:
+                    write_tensors(narrowed(state), weights, None)
+                else:
+                    chosen.write(bundle, state, weights, dtype)
             if domain is not None:
                 with whole_file(part / DOMAIN) as statistics:
                     write_domain(domain, statistics)
@@ -167,23 +186,34 @@ def save_bundle(
         ) from error
 
 
-def convert(source: str | Path, directory: str | Path, *, to: str) -> ModelBundle:
+def convert(source: str | Path, directory: str | Path, *, to: str, precision: str = "fp32") -> ModelBundle:
     """Write any model that `load_bundle` loads as a directory in another layout.
 
     Args:
         source: What `load_bundle` takes.
         directory: Where to write; must not be the source, nor the directory of a file that is.
         to: One of `layout_names()`.
+        precision: Of the weights on disk: "fp32", "bf16", "fp16", or "int8", which only our own layout has and which
+            needs a machine with kernels for it.
 
     Returns:
         The model that was written.
 
     Raises:
-        ModelError: As `load_bundle` and `save_bundle`.
+        ModelError: As `load_bundle` and `save_bundle`; or there is no such precision, or not here.
     """
-    bundle = load_bundle(source)
+    known = ("int8", *_ON_DISK)
+    require(precision in known, "precision", must=f"one of {', '.join(known)}", value=precision)
+    kernels = Kernels.find() if precision == "int8" else None
+    if precision == "int8" and to != own.NAME:
+        raise ModelError(f"`to` must be {own.NAME} for int8, which no other layout has, but is {to} instead")
+    if precision == "int8" and kernels is None:
+        raise ModelError(f"`precision` must not be int8 here, for torch {torch.__version__} has no kernels for it")
+    bundle = load_bundle(source, as_stored=precision == "int8")
     path = Path(source).expanduser()
     if path.exists() and Path(directory).resolve() == (path.parent if path.is_file() else path).resolve():
         raise ModelError(f"the directory to write must not be the source, but is that of {source}: give another")
-    save_bundle(bundle, directory, layout=to)
+    if kernels is not None:
+        quantize(bundle.model, kernels)
+    save_bundle(bundle, directory, layout=to, dtype=_ON_DISK.get(precision, torch.float32))
     return bundle

@@ -25,6 +25,9 @@ class ModelFiles:
     preprocessing: ImagePreprocessing | AudioPreprocessing | None = None
     """The preprocessing that the caller gave in place of a file; None where the file counts."""
 
+    as_stored: bool = False
+    """Whether weights that are in int8 are to stay so; else they are widened to fp32."""
+
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 

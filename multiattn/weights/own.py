@@ -10,8 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from ..blocks.int8 import Kernels
 from ..errors import ModelError
 from ..inputs import AudioPreprocessing, ImagePreprocessing
+from ..models import int8
 from ..models.scores import SCORE_FUNCTIONS
 from ..models.vit import ViTConfig
 from ..registry import TaskSpec, load_part, model_kind, task_spec, tasks
@@ -33,6 +35,9 @@ _FORMER_NAMES = {
 }
 
 
+_STORED = ("fp32", "int8")
+"""What the weights of a directory may be meant for. Those for fp32 may be stored in half precision."""
+
 _LATER = {"text": None, "pairs": 0, "summary": False}
 """Fields of an architecture that came later, with their defaults, at which they are left out, as in directories without
 them."""
@@ -47,7 +52,7 @@ def _keys(spec: TaskSpec) -> set[str]:
 
 def _stated(spec: TaskSpec) -> set[str]:
     """Return the keys that are stated only where they are not at their defaults: a directory without them is older."""
-    optional = {"score_function": spec.scores_labels, "maps": bool(spec.map_methods)}
+    optional = {"score_function": spec.scores_labels, "maps": bool(spec.map_methods), "precision": True}
     return {name for name, is_there in optional.items() if is_there}
 
 
@@ -89,16 +94,21 @@ def load(files: ModelFiles, config: Mapping[str, Any], without: Sequence[str] = 
     check_value(
         first in methods, "maps.first", must=f"one of {', '.join(methods[:-1])}", value=short(first), where=where
     )
+    precision = config.get("precision", "fp32")
+    check_value(precision in _STORED, "precision", must=" or ".join(_STORED), value=short(precision), where=where)
     preprocessing = AudioPreprocessing if spec.reads == "audio" else ImagePreprocessing
     try:
         prepared = preprocessing.from_dict(read_part(config, "preprocessing", where=where))
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
         raise ModelError(f"{where}: `preprocessing` cannot be used ({error})") from error
     architecture = read_architecture(config["architecture"], load_part(spec.models[kind].config), where=where)
+    is_int8 = precision == "int8"
+    kernels = Kernels.find() if is_int8 and files.as_stored and not without else None
+    state = int8.widened(files.tensors()) if is_int8 and kernels is None else None
     return ModelBundle(
         task=task,
         tokenizer=files.tokenizer() if spec.has_tokenizer and not without else None,
-        model=build_model(architecture, files, without=without),
+        model=build_model(architecture, files, state=state, without=without, kernels=kernels),
         preprocessing=prepared,
         labels=tuple(labels),
         score_function=function,
@@ -146,6 +156,8 @@ def describe(bundle: ModelBundle) -> dict[str, dict[str, Any]]:
         files[CONFIG]["score_function"] = bundle.score_function
     if bundle.maps:
         files[CONFIG]["maps"] = bundle.maps
+    if int8.is_int8(bundle.model):
+        files[CONFIG]["precision"] = "int8"
     if bundle.tokenizer is not None:
         files[TOKENIZER] = json.loads(bundle.tokenizer.to_json())
     return files

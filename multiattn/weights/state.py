@@ -12,8 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..blocks.int8 import Kernels
 from ..checks import require
 from ..errors import ModelError
+from ..models.int8 import int8_state, load_int8
 from .table import KeyTable
 
 MISFIT = "does not fit its architecture (- needed, + found):"
@@ -22,8 +24,8 @@ MISFIT = "does not fit its architecture (- needed, + found):"
 _MAX_LINES = 20  # of a diff: a wrong architecture differs everywhere, and the first lines are enough
 
 
-def write_tensors(state: Mapping[str, Tensor], path: Path, dtype: torch.dtype) -> None:
-    """Write a model's tensors as safetensors, floating ones as `dtype`.
+def write_tensors(state: Mapping[str, Tensor], path: Path, dtype: torch.dtype | None) -> None:
+    """Write a model's tensors as safetensors, floating ones as `dtype`; as they are where None.
 
     Raises:
         ModelError: A tensor has values that `dtype` cannot hold, or NaN or infinite ones.
@@ -56,24 +58,34 @@ def write_pickled(
     torch.save({**beside, under: as_dtype(state, dtype)}, path)
 
 
-def as_dtype(state: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
-    """Return a state as it is written: on the CPU, floating tensors as `dtype`.
+def as_dtype(state: Mapping[str, Tensor], dtype: torch.dtype | None) -> dict[str, Tensor]:
+    """Return a state as it is written: on the CPU, floating tensors as `dtype`, or as they are where None.
 
     Raises:
         ModelError: A tensor has values that `dtype` cannot hold, or NaN or infinite ones.
     """
-    require(dtype in (torch.float32, torch.float16), "dtype", must="float32 or float16", value=dtype)
+    known = dtype in (None, torch.float32, torch.float16, torch.bfloat16)
+    require(known, "dtype", must="float32, float16 or bfloat16", value=dtype)
     result: dict[str, Tensor] = {}
     for key, tensor in state.items():
         tensor = tensor.detach().cpu()
         if bad := _not_finite(tensor):
             raise ModelError(f"the model cannot be saved, for its training has diverged: {key} has {bad}; lower `lr`")
-        if tensor.is_floating_point():
+        if tensor.is_floating_point() and dtype is not None:
             tensor = tensor.to(dtype)
             if _not_finite(tensor):  # it was finite, so it has overflowed
                 raise ModelError(f"{key} has values too large for {dtype}: save with `dtype` float32")
         result[key] = tensor.contiguous()
     return result
+
+
+def narrowed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a state with those tensors in half precision that it holds exactly."""
+    halves = {key: tensor.half() for key, tensor in state.items() if tensor.dtype == torch.float32}
+    return {
+        key: halves[key] if key in halves and torch.equal(halves[key].float(), tensor) else tensor
+        for key, tensor in state.items()
+    }
 
 
 def _not_finite(tensor: Tensor) -> str:
@@ -103,11 +115,33 @@ def load_into(
         ModelError: With a diff in the keys of the file: `-` is needed, `+` is found.
     """
     ours, found = model.state_dict(), check_fit(model, state, table=table, where=where)
-    for key, tensor in found.items():
-        if bad := _not_finite(tensor):
-            raise ModelError(f"{where}: {key} has {bad}; the file is unusable")
+    _check_finite(found, where=where)
     tensors = dict(found) if table is None else table.to_ours(found, ours)
     model.load_state_dict(tensors, strict=True, assign=True)
+
+
+def load_int8_into(model: nn.Module, state: Mapping[str, Tensor], kernels: Kernels, *, where: str) -> None:
+    """Load a state in int8, under our keys, into a model, which is in int8 afterwards: nothing is quantized.
+
+    Args:
+        model: The model, on the meta device.
+        state: Its tensors.
+        kernels: The machine's.
+        where: The file, for messages.
+
+    Raises:
+        ModelError: Something is missing, left over, of another shape or type, NaN or infinite.
+    """
+    if diff := difference(int8_state(model), state):
+        raise ModelError("\n".join([f"{where} {MISFIT}", *diff]))
+    _check_finite(state, where=where)
+    load_int8(model, state, kernels)
+
+
+def _check_finite(state: Mapping[str, Tensor], *, where: str) -> None:
+    for key, tensor in state.items():
+        if bad := _not_finite(tensor):
+            raise ModelError(f"{where}: {key} has {bad}; the file is unusable")
 
 
 def check_fit(

@@ -10,6 +10,7 @@ from .caption import caption
 from .export import export
 from .long_inputs import long_attention, long_picture, long_sound, reversible
 from .memory import memory
+from .precision import precision
 from .serve import overhead, throughput_answer, throughput_classify
 from .serve_load import serve, serve_load, serve_memory
 from .speech import speech_base, speech_features, speech_long, speech_tiny
@@ -37,6 +38,7 @@ BENCHMARKS = {
     "speech_base": speech_base,
     "speech_long": speech_long,
     "startup": startup,
+    "precision": precision,
     "export": export,
     "serve": serve,
     "serve_classify": throughput_classify,

@@ -42,7 +42,9 @@ class Server:
 @contextlib.contextmanager
 def server(*options: str, threads: int = 1) -> Iterator[Server]:
     """Run a server; its log goes nowhere."""
-    command = [sys.executable, "-m", "multiattn", "serve", "--port", "0", "--device", "cpu", "--preload", *options]
+    command = [sys.executable, "-m", "multiattn", "serve", "--port", "0", "--device", "cpu", "--preload"]
+    # a client that shares a busy machine with the server may be slow, too
+    command += ["--body-timeout", "600", "--timeout", "600", *options]
     environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
     with subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment

@@ -167,7 +167,11 @@ async def send(address: str, wanted: Sequence[Known], *, at_once: int) -> list[O
             async with gate:
                 for refused in range(_PATIENCE):
                     start = time.perf_counter()
-                    answer = await known.ask.post(client)
+                    try:
+                        answer = await known.ask.post(client)
+                    except httpx.TransportError as error:
+                        print(known.ask.path, known.status, repr(error), flush=True)
+                        return Outcome(0, refused, time.perf_counter() - start, None)
                     if answer.status_code != 429:
                         seconds = time.perf_counter() - start
                         return Outcome(answer.status_code, refused, seconds, _difference(known, answer))

@@ -378,8 +378,11 @@ def test_the_description_of_the_addresses(client: httpx.Client) -> None:
     form = operation["requestBody"]["content"]["multipart/form-data"]["schema"]
     assert form["required"] == ["file"] and form["properties"]["top_k"]["default"] == 5
     assert set(map(str, problems.STATUSES)) < set(operation["responses"])
+    speech = described["paths"]["/v1/audio/transcriptions"]["post"]["requestBody"]["content"]["multipart/form-data"]
+    assert speech["schema"]["required"] == ["file"] and "language" in speech["schema"]["properties"]
     page = client.get("/docs")
     assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert "<code>labels</code> your own" in page.text and "from 1 to 100000<" in page.text
     assert "<script" not in page.text and "/v1/classify" in page.text and "-F question=" in page.text
 
 

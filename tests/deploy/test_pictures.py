@@ -125,6 +125,7 @@ def test_numbers_of_maps(client: httpx.Client) -> None:
     assert same(found["verdict"], [json.loads(json.dumps(expected.checked.to_dict()))])
 
 
+@pytest.mark.slow
 def test_numbers_of_the_maps_of_questions(client: httpx.Client) -> None:
     found = posted(client, "/v1/answer", question=["what is it?", "how many?"], maps="json", map_method="attention")
     names = [f"{number}.attention{end}.json" for number in (1, 2) for end in ("", ".question")]
@@ -134,9 +135,9 @@ def test_numbers_of_the_maps_of_questions(client: httpx.Client) -> None:
 @pytest.mark.parametrize(
     ("path", "fields"),
     [
-        ("/v1/caption", {}),
+        pytest.param("/v1/caption", {}, marks=pytest.mark.slow),
         ("/v1/answer", {"question": ["what is it?", "how many?"]}),
-        ("/v1/match", {"texts": ["a red circle", "a blue square"]}),
+        pytest.param("/v1/match", {"texts": ["a red circle", "a blue square"]}, marks=pytest.mark.slow),
     ],
 )
 def test_a_page_of_maps(client: httpx.Client, path: str, fields: dict[str, Any]) -> None:

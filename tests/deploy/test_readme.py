@@ -25,6 +25,7 @@ _FOUND = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 def test_every_curl_works(tmp_path: Path) -> None:
     section = README.read_text(encoding="utf-8").partition("\n## Serve\n")[2].partition("\n## ")[0]

@@ -7,14 +7,23 @@ import pytest
 import torch
 
 import multiattn
-from multiattn.attention import Tap
-from multiattn.blocks.int8 import Int8Linear, Kernels
+from multiattn.attention import OPEN, Tap
+from multiattn.attention.score import DotProductScore
+from multiattn.blocks.int8 import Kernels
+from multiattn.blocks.int8_layers import Int8Linear
 from multiattn.cli.main import main
-from multiattn.errors import ModelError
-from multiattn.generation import packing
-from multiattn.pipelines import AnswerPipeline, CaptionPipeline, ClassifyPipeline, TranscribePipeline, precision
+from multiattn.errors import ModelError, MultiattnWarning
+from multiattn.models import int8 as models_int8
+from multiattn.pipelines import (
+    AnswerPipeline,
+    BlipMatchPipeline,
+    CaptionPipeline,
+    ClassifyPipeline,
+    MatchPipeline,
+    TranscribePipeline,
+    precision,
+)
 from multiattn.pipelines.precision import PRECISIONS, check_precision
-from multiattn.weights import save_bundle
 from tests.fixtures import (
     draw,
     save_tiny_answerer,
@@ -22,10 +31,13 @@ from tests.fixtures import (
     save_tiny_model,
     save_tiny_whisper,
     tiny_answer_bundle,
+    tiny_blip_matcher_bundle,
     tiny_bundle,
     tiny_caption_bundle,
+    tiny_match_bundle,
     tiny_whisper_bundle,
 )
+from tests.pipelines.test_single_stream import bundle as tiny_single_stream
 
 QUICK = {"temperatures": [0.0], "num_beams": 1, "max_tokens": 7, "vad": "off"}
 SOUND = (0.1 * np.random.default_rng(0).standard_normal(16_000)).astype(np.float32)
@@ -34,7 +46,10 @@ needs_int8 = pytest.mark.skipif(Kernels.find() is None, reason="torch has no int
 PIPELINES = {
     "classify": (ClassifyPipeline, tiny_bundle),
     "caption": (CaptionPipeline, tiny_caption_bundle),
+    "match": (MatchPipeline, tiny_match_bundle),
+    "match by BLIP": (BlipMatchPipeline, tiny_blip_matcher_bundle),
     "answer": (AnswerPipeline, lambda: tiny_answer_bundle("decoder")),
+    "answer in one stream": (AnswerPipeline, tiny_single_stream),
     "transcribe": (TranscribePipeline, tiny_whisper_bundle),
 }
 
@@ -42,7 +57,8 @@ PIPELINES = {
 def run(task: str, pipeline, **options):
     if task == "transcribe":
         return pipeline(SOUND, rate=16_000, **QUICK, **options)
-    return pipeline(draw(3), *(["what is it?"] if task == "answer" else []), **options)
+    texts = {"answer": ["what is it?"], "match": [["a red square", "a fox"]]}.get(task.split()[0], [])
+    return pipeline(draw(3), *texts, **options)
 
 
 @needs_int8
@@ -61,7 +77,7 @@ def test_every_pipeline_computes_in_int8_with_no_linear_layer_left_and_no_warnin
 @needs_int8
 @pytest.mark.parametrize("bf16", [False, True])
 def test_logits_in_int8_are_near_those_in_fp32(bf16, monkeypatch):
-    monkeypatch.setattr(packing, "has_bf16_products", lambda: bf16)
+    monkeypatch.setattr(models_int8, "has_bf16_products", lambda: bf16)
     plain, quantized = (
         TranscribePipeline(tiny_whisper_bundle(), device="cpu", precision=name).speech.model
         for name in ("fp32", "int8")
@@ -78,16 +94,38 @@ def test_logits_in_int8_are_near_those_in_fp32(bf16, monkeypatch):
     assert (stepped[::2] - wanted).square().mean().sqrt() < 0.15 * spread
 
 
-@needs_int8
-def test_a_tap_sees_the_weights_of_the_model_that_runs():
-    model = TranscribePipeline(tiny_whisper_bundle(), device="cpu", precision="int8").speech.model
-    features, tokens = torch.randn(1, 80, 40), torch.tensor([[1, 3, 5]])
-    tap = Tap(model.attention_sites(tokens=3, frames=20), select="decoder.*.cross")
+class OwnScores(DotProductScore):
+    """Softmax weights by their definition, from the queries and keys that the kernel is given."""
+
+    def weights(self, q, k, *, mask=OPEN, bias=None, rows=None, heads=None):
+        assert rows is heads is None and mask.is_open
+        return (q.float() @ k.float().transpose(-2, -1) * self.scale).softmax(dim=-1)
+
+
+@pytest.mark.parametrize("name", ["bf16", pytest.param("int8", marks=needs_int8)])
+@pytest.mark.parametrize("task", ["classify", "answer", "match"])
+def test_a_tap_sees_the_queries_and_keys_of_the_model_that_runs(task, name, monkeypatch):
+    """Not those of the model in fp32, whose maps differ."""
+    kind, bundle = PIPELINES[task]
+    encoder = kind(bundle(), device="cpu", precision=name).vision
+    images, whole = torch.randn(2, 3, 15, 35), kind(bundle(), device="cpu").vision
+    found, wanted, others = ({} for _ in range(3))
     with torch.inference_mode():
-        logits = model(features, tokens, tap=tap)
-        assert torch.equal(logits, model(features, tokens))
-    for weights in tap.weights.values():
-        torch.testing.assert_close(weights.sum(-1), torch.ones(weights.shape[:-1]))
+        plain = encoder.features(images.to(next(encoder.parameters()).dtype))
+        for model, into in ((encoder, found), (whole, others)):
+            tap = Tap(model.attention_sites((15, 35), of="features"))
+            features = model.features(images, tap=tap)
+            into.update(tap.weights)
+            assert model is whole or torch.equal(features, plain)
+        for block in encoder.blocks:
+            block.attention.score = OwnScores(block.attention.inner_dim // block.attention.num_heads)
+        tap = Tap(encoder.attention_sites((15, 35), of="features"))
+        encoder.features(images, tap=tap)
+        wanted.update(tap.weights)
+    for site, weights in found.items():
+        assert weights.dtype == torch.float32
+        torch.testing.assert_close(weights, wanted[site], rtol=1e-5, atol=1e-6)
+    assert any((found[site] - others[site]).abs().max() > 1e-3 for site in found)
 
 
 @needs_int8
@@ -97,29 +135,85 @@ def test_words_and_maps_come_from_a_model_in_int8():
     assert result.text and result.words and result.maps
 
 
+METHODS = {"transcribe": {"words": True, "maps": "all"}, "match by BLIP": {}}
+
+
+@pytest.mark.parametrize("name", ["bf16", pytest.param("int8", marks=needs_int8)])
+@pytest.mark.parametrize("task", PIPELINES)
+def test_maps_of_all_methods_their_check_and_embeddings(task, name):
+    kind, bundle = PIPELINES[task]
+    pipeline = kind(bundle(), device="cpu", precision=name)
+    result = run(task, pipeline, **METHODS.get(task, {"maps": "all", "check": True}))
+    plain = run(task, kind(bundle(), device="cpu"), **METHODS.get(task, {"maps": "all", "check": True}))
+    if task != "match by BLIP":  # which has none
+        assert len(result.maps) == len(plain.maps) > 1
+    if task not in METHODS:
+        assert len(result.verdicts) == len(plain.verdicts) > 1
+    if task != "answer in one stream":
+        source = (SOUND, {"rate": 16_000}) if task == "transcribe" else (draw(3), {})
+        found, wanted = (one.embed(source[0], **source[1]).values for one in (pipeline, kind(bundle(), device="cpu")))
+        assert found.dtype == np.float32
+        assert 0 < np.square(found - wanted).mean() ** 0.5 < 0.15 * np.square(wanted).mean() ** 0.5
+
+
 @needs_int8
-def test_a_model_in_int8_is_not_saved(tmp_path):
+@pytest.mark.parametrize("method", ["relevance", "lrp"])
+def test_maps_by_gradients_are_those_of_the_rounded_weights(method):
+    """The model in fp32 with the same rounded weights has nearly the same map."""
     pipeline = ClassifyPipeline(tiny_bundle(), device="cpu", precision="int8")
-    with pytest.raises(ModelError, match="^a model in int8 has not kept the weights that would be saved: load it"):
-        save_bundle(pipeline.bundle, tmp_path / "model")
+    rounded = tiny_bundle()
+    rounded.model.load_state_dict(models_int8.widened(pipeline.bundle.model.state_dict()))
+    found, wanted = (
+        one(draw(3), maps=method, target="bee").maps[0].map.values
+        for one in (pipeline, ClassifyPipeline(rounded, device="cpu"))
+    )
+    assert np.corrcoef(np.ravel(found), np.ravel(wanted))[0, 1] > 0.97
 
 
 @needs_int8
-def test_a_map_by_gradients_is_refused_in_int8():
-    pipeline = AnswerPipeline(tiny_answer_bundle("decoder"), device="cpu", precision="int8")
-    with pytest.raises(ModelError, match="^a model in int8 has no gradients"):
-        run("answer", pipeline, maps="relevance")
+def test_labels_of_ones_own_in_int8():
+    match = MatchPipeline(tiny_match_bundle(), device="cpu", precision="int8")
+    result = match.classify(draw(3), ["red square", "fox", "blue disc"], maps="relevance")
+    assert len(result.predictions) == 3 and result.maps
+
+
+def test_a_model_in_int8_is_asked_for_in_no_other_precision():
+    pipeline = ClassifyPipeline(tiny_bundle(), device="cpu", precision="int8")
+    assert ClassifyPipeline(pipeline.bundle, device="cpu", precision="int8")(draw(3)).label == pipeline(draw(3)).label
+    for name in ("fp32", "bf16"):
+        with pytest.raises(ModelError, match=f"must be int8 for a model whose weights are, but is '{name}' instead"):
+            ClassifyPipeline(pipeline.bundle, device="cpu", precision=name)
 
 
 @pytest.mark.parametrize("task", PIPELINES)
 def test_half_precision_passes_through_every_model(task):
-    """On a CPU, which the option refuses: what a GPU would compute."""
     kind, bundle = PIPELINES[task]
-    half = bundle()
-    half.model.to(torch.bfloat16)
-    result = run(task, kind(half, device="cpu"))
-    assert all(parameter.dtype == torch.bfloat16 for parameter in half.model.parameters())
+    pipeline = kind(bundle(), device="cpu", precision="bf16")
+    result = run(task, pipeline)
+    assert {parameter.dtype for parameter in pipeline.bundle.model.parameters()} == {torch.bfloat16}
     assert type(result) is type(run(task, kind(bundle(), device="cpu")))
+
+
+@pytest.mark.parametrize("has_products", [True, False])
+def test_bf16_on_a_processor_that_does_not_multiply_in_it_says_that_it_is_slower(has_products, tmp_path, monkeypatch):
+    monkeypatch.setattr(precision, "has_bf16_products", lambda: has_products)
+    model = save_tiny_model(tmp_path / "model")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        multiattn.load(model, device="cpu", precision="bf16")
+    said = [str(one.message) for one in caught if one.category is MultiattnWarning]
+    assert [one[:43] for one in said] == ["bf16 is slower than fp32 on this processor,"] * (not has_products)
+
+
+def test_the_command_prints_the_warning_as_one_line(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(precision, "has_bf16_products", lambda: False)
+    draw(3).save(tmp_path / "a.png")
+    model = str(save_tiny_model(tmp_path / "model"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        assert main(["classify", str(tmp_path / "a.png"), "--model", model, "--precision", "bf16"]) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("multiattn: bf16 is slower than fp32 on this processor")
 
 
 def test_logits_in_half_precision_are_near_those_in_fp32():
@@ -147,14 +241,10 @@ def test_every_pipeline_computes_in_half_precision_on_a_gpu(task, name):
     [
         ("int4", "cpu", "`precision` must be one of fp32, bf16, fp16, int8, but is 'int4' instead."),
         (
-            "bf16",
-            "cpu",
-            "`precision` must be fp32 or int8 on a CPU, but is 'bf16' instead: half precision is for a GPU",
-        ),
-        (
             "fp16",
             "cpu",
-            "`precision` must be fp32 or int8 on a CPU, but is 'fp16' instead: half precision is for a GPU",
+            "`precision` must be fp32, bf16 or int8 on a CPU, but is 'fp16' instead: use bf16, which is as small, or a "
+            "GPU",
         ),
         (
             "int8",
@@ -177,8 +267,8 @@ def test_a_machine_without_int8_kernels_says_so(monkeypatch):
 
 
 def test_load_checks_the_precision_before_it_looks_for_the_model():
-    with pytest.raises(ModelError, match="`precision` must be fp32 or int8 on a CPU"):
-        multiattn.load("no-such-model", device="cpu", precision="bf16")
+    with pytest.raises(ModelError, match="`precision` must be fp32, bf16 or int8 on a CPU"):
+        multiattn.load("no-such-model", device="cpu", precision="fp16")
 
 
 @needs_int8
@@ -204,6 +294,6 @@ def test_the_commands_have_the_option(task, tmp_path, capsys):
     status = main([task, *arguments, "--model", model, "--device", "cpu", "--precision", "int8", "--format", "json"])
     assert status == 0, capsys.readouterr().err
     assert capsys.readouterr().out.startswith("{")
-    assert main([task, *arguments, "--model", model, "--device", "cpu", "--precision", "bf16"]) != 0
-    assert "`precision` must be fp32 or int8 on a CPU" in capsys.readouterr().err
+    assert main([task, *arguments, "--model", model, "--device", "cpu", "--precision", "fp16"]) != 0
+    assert "`precision` must be fp32, bf16 or int8 on a CPU" in capsys.readouterr().err
     assert set(PRECISIONS) == {"fp32", "bf16", "fp16", "int8"}

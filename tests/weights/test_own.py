@@ -309,7 +309,7 @@ def test_wrong_arguments(saved: Path, tmp_path: Path) -> None:
     bundle = load_bundle(saved)
     with pytest.raises(ModelError, match="`layout` must be one of multiattn, timm, hf-vit, .*, but is 'onnx' instead"):
         save_bundle(bundle, tmp_path, layout="onnx")
-    with pytest.raises(ModelError, match=r"`dtype` must be float32 or float16, but is torch\.int8 instead"):
+    with pytest.raises(ModelError, match=r"`dtype` must be float32, float16 or bfloat16, but is torch\.int8 instead"):
         save_bundle(bundle, tmp_path, dtype=torch.int8)
     with pytest.raises(ModelError, match="the bundle must have a label for each of 7 classes, but has 2 instead"):
         save_bundle(replace(bundle, labels=("ant", "bee")), tmp_path)

@@ -13,10 +13,11 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ..work import TRANSLATE, Reply, Work
+from . import examples
 from .access import deadline_of, engine_of, hashable, run_watched, watched
 from .bodies import RECORDINGS, read_form
 from .events import events
-from .examples import RECORDING, TRANSCRIBE, body_of, responses_of
+from .examples import body_of, responses_of
 from .openai_errors import OpenAIRoute, error_of
 from .replies import json_response, maps_of
 
@@ -96,8 +97,8 @@ class TranscriptionForm(SpeechForm):
 @router.post(
     "/v1/audio/transcriptions",
     response_class=Response,
-    openapi_extra=body_of(TranscriptionForm, {"response_format": "json"}, file=RECORDING),
-    responses=responses_of(TRANSCRIBE),
+    openapi_extra=body_of(TranscriptionForm, {"model": "whisper-1"}, file=examples.RECORDING),
+    responses=responses_of(examples.TRANSCRIPT),
 )
 async def transcriptions(request: Request) -> Response:
     """Transcribe a recording."""
@@ -109,8 +110,8 @@ async def transcriptions(request: Request) -> Response:
 @router.post(
     "/v1/audio/translations",
     response_class=Response,
-    openapi_extra=body_of(SpeechForm, {"response_format": "json"}, file=RECORDING),
-    responses=responses_of(TRANSCRIBE),
+    openapi_extra=body_of(SpeechForm, {"model": "whisper-1"}, file=examples.RECORDING),
+    responses=responses_of(examples.TRANSCRIPT),
 )
 async def translations(request: Request) -> Response:
     """Translate a recording to English."""

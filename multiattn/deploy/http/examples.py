@@ -49,7 +49,6 @@ MATCH = {
     ],
 }
 RECORDING = "a recording: AAC, AIFF, FLAC, M4A, MP3, Ogg, Opus, WAV, WebM and others"
-TRANSCRIBE = {"text": "three one four one five", "usage": {"type": "duration", "seconds": 6.148}}
 MODELS = {
     "object": "list",
     "data": [
@@ -66,6 +65,8 @@ MODELS = {
     ],
 }
 EMBED = {"model": "match", "file": "scene.png", "embedding": [0.0123, -0.0456, 0.0789]}
+
+TRANSCRIPT = {"text": "one two three", "usage": {"type": "duration", "seconds": 2.4}}
 
 
 def body_of(

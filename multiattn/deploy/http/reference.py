@@ -2,6 +2,7 @@
 
 import html
 import json
+import re
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -43,7 +44,7 @@ async def reference(request: Request) -> Response:
 
 def _operation(path: str, method: str, operation: dict[str, Any], base: str) -> str:
     parts = [f'<section id="{_anchor(path)}"><h2><code>{method.upper()} {_text(path)}</code></h2>']
-    parts += [f"<p>{_text(operation.get('description') or operation.get('summary', ''))}</p>"]
+    parts += [f"<p>{_prose(operation.get('description') or operation.get('summary', ''))}</p>"]
     content = operation.get("requestBody", {}).get("content", {})
     if form := content.get("multipart/form-data", {}).get("schema"):
         parts += [_table(form), f"<pre>{_text(_curl(base + path, form, content))}</pre>"]
@@ -61,8 +62,8 @@ def _operation(path: str, method: str, operation: dict[str, Any], base: str) -> 
 def _table(schema: dict[str, Any]) -> str:
     needed = schema.get("required", [])
     rows = [
-        f"<tr><td><code>{_text(name)}</code><td>{_text(_kind(one))}<td>{'needed. ' if name in needed else ''}"
-        f"{_text(one.get('description', ''))}"
+        f"<tr><td><code>{_text(name)}</code><td>{_text(_kind(one))}<td>{'needed: ' if name in needed else ''}"
+        f"{_prose(one.get('description', ''))}"
         for name, one in schema["properties"].items()
     ]
     return f"<table><tr><th>field<th>type<th>meaning{''.join(rows)}</table>"
@@ -80,7 +81,7 @@ def _kind(one: dict[str, Any]) -> str:
     names = {"string": "text", "integer": "whole number", "boolean": "true or false"}
     kind = names.get(one.get("type", ""), str(one.get("type", "")))
     low, high = one.get("minimum", one.get("exclusiveMinimum")), one.get("maximum", one.get("exclusiveMaximum"))
-    ends = [f"from {low}"] * (low is not None) + [f"to {high}"] * (high is not None)
+    ends = [f"from {low:.20g}"] * (low is not None) + [f"to {high:.20g}"] * (high is not None)
     return " ".join([kind, *ends])
 
 
@@ -99,6 +100,11 @@ def _json(value: object) -> str:
 
 def _text(text: str) -> str:
     return html.escape(str(text))
+
+
+def _prose(text: str) -> str:
+    """Return text in which `this` is code."""
+    return re.sub("`([^`]+)`", r"<code>\1</code>", _text(text))
 
 
 def _anchor(path: str) -> str:

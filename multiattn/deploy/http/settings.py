@@ -68,7 +68,7 @@ class Settings:
     drain: float = 30.0
     """Seconds in which accepted requests are finished after SIGTERM."""
 
-    precision: str = "fp32"
+    precision: str | None = None
     """As for `multiattn.load`."""
 
     device: str = "auto"

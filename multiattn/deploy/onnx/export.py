@@ -15,10 +15,10 @@ from typing import Any, Literal, get_args
 import torch
 from torch import nn
 
-from ...blocks.int8 import Replaced
 from ...checks import require
 from ...errors import ModelError
 from ...models import VQA, Captioner, SingleStream, SpeechRecognizer, ViT
+from ...models.int8 import is_int8
 from ...weights import ModelBundle
 from ...weights.bundle import CONFIG
 from ...weights.own import describe
@@ -100,7 +100,7 @@ def graphs_of(bundle: ModelBundle, sites: Sequence[str] = ()) -> dict[str, Graph
         raise ModelError("`model` must not be compiled, but is: export the one that was given to torch.compile")
     tensors = [tensor for tensor in model.state_dict().values() if isinstance(tensor, torch.Tensor)]
     is_fp32 = all(tensor.dtype == torch.float32 for tensor in tensors if tensor.is_floating_point())
-    if not is_fp32 or any(isinstance(part, Replaced) for part in model.modules()):
+    if not is_fp32 or is_int8(model):
         raise ModelError("`model` must be in fp32 to be exported, but is in another precision: load it in fp32")
     for kind, make in _GRAPHS.items():
         if isinstance(model, kind):

@@ -202,7 +202,7 @@ class RecordingEmbedder(EmbedsRecordings):
         preprocessing: AudioPreprocessing,
         *,
         device: str | torch.device = "auto",
-        precision: Precision = "fp32",
+        precision: Precision | None = None,
     ) -> None:
         self.device = find_device(device)
         check_precision(precision, self.device)
@@ -215,7 +215,7 @@ class RecordingEmbedder(EmbedsRecordings):
         *,
         revision: str | None = None,
         device: str | torch.device = "auto",
-        precision: Precision = "fp32",
+        precision: Precision | None = None,
     ) -> "RecordingEmbedder":
         """Load the encoder of a directory or hub id that has one alone; arguments as for `multiattn.load`.
 

@@ -52,7 +52,7 @@ class TranscribePipeline(EmbedsRecordings, Pipeline[SpeechRecognizer]):
     """
 
     def __init__(
-        self, bundle: ModelBundle, *, device: str | torch.device = "auto", precision: Precision = "fp32"
+        self, bundle: ModelBundle, *, device: str | torch.device = "auto", precision: Precision | None = None
     ) -> None:
         model = bundle.require(SpeechRecognizer)
         tokenizer = tokenizer_of(bundle)
