@@ -61,7 +61,7 @@ class Run:
         self._server, self._seed, self._at_once = server, seed, at_once
         self.counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self.faults: list[str] = []
-        self.memory: list[float] = []
+        self.memory = [server.megabytes()]
         self._slowest = Answer(None, None)
         self._start = time.monotonic()
 
