@@ -4,7 +4,7 @@ import argparse
 import re
 
 from .convert import check_target
-from .options import MODEL_HELP, Option, Parser, at_least_one, not_empty
+from .options import MODEL_HELP, Option, Parser, UsageError, at_least_one, not_empty
 from .output import printable, say, spinner
 
 _DESCRIPTION = """\
@@ -56,6 +56,8 @@ def parser() -> Parser:
 
 def run(args: argparse.Namespace) -> int:
     """Export, and print the path of the folder; return 0."""
+    if args.opset is not None and args.to != "onnx":
+        raise UsageError("--opset is that of ONNX, and needs --to onnx")
     check_target(args.folder, "DIR")
     with spinner("exporting"):
         from ..deploy.onnx.export import export

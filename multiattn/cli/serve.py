@@ -164,10 +164,11 @@ def parser() -> Parser:
 
 def replicas(text: str) -> tuple[int, int]:
     """Return the fewest and the most replicas that `N` or `MIN-MAX` states."""
-    least, _, most = text.partition("-")
-    if not (least.isdecimal() and (most or least).isdecimal() and max(1, int(least)) <= int(most or least)):
+    least, dash, most = text.partition("-")
+    most = most if dash else least
+    if not (least.isdecimal() and most.isdecimal() and max(1, int(least)) <= int(most)):
         raise argparse.ArgumentTypeError(f"must be N or MIN-MAX, such as 2 or 1-4, but is {text!r} instead")
-    return int(least), int(most or least)
+    return int(least), int(most)
 
 
 def settings_of(args: argparse.Namespace) -> Settings:

@@ -120,6 +120,9 @@ def load_bundle(
 
 def _unknown(directory: Path, config: Mapping[str, Any]) -> str:
     """Return the message about a directory of no layout: the nearest, and the first tensor that is not in it."""
+    if str(config.get("format")).startswith("multiattn-"):  # written by `multiattn export`, without weights to load
+        how = "run it with --runtime onnxruntime" if config["format"] == "multiattn-onnx" else "use torch.export.load"
+        return f"{directory / CONFIG} is that of an exported model, not of one with weights: {how}"
     said = next((f' ("{key}": {short(config[key])})' for key in ("format", "model_type") if key in config), "")
     keys = tensor_names(directory)
     near = f": {nearest_of(keys, known_layouts()).describe(len(keys))}" if keys else ""

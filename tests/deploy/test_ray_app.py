@@ -1,5 +1,6 @@
 """Deployments of Ray Serve, without a cluster: what they reserve, and what a replica makes of a batch."""
 
+import argparse
 import asyncio
 import dataclasses
 import gc
@@ -12,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from multiattn.cli.options import UsageError
+from multiattn.cli.serve import parser, replicas, run
 from multiattn.deploy.engine import LocalEngine
 from multiattn.deploy.http.settings import Settings
 from multiattn.deploy.models import Choice
@@ -130,6 +133,27 @@ def test_no_room() -> None:
 def test_arguments_that_are_unknown() -> None:
     with pytest.raises(MultiattnError, match=r"^`args` must be of allow_urls, .*, but there is 'replica' instead"):
         build({"replica": 1})
+
+
+# --- the command ---
+
+
+def test_replicas_of_the_command() -> None:
+    assert [replicas(text) for text in ("2", "1-4", "0-3")] == [(2, 2), (1, 4), (0, 3)]
+    for wrong in ("", "0", "4-1", "1-", "-2", "1-2-3", "many", "1.5"):
+        with pytest.raises(argparse.ArgumentTypeError, match="^must be N or MIN-MAX, such as 2 or 1-4, but is "):
+            replicas(wrong)
+
+
+@pytest.mark.parametrize("option", ["--address", "--replicas", "--cpus-per-replica", "--gpus-per-replica"])
+def test_options_for_many_machines_need_them(option) -> None:
+    with pytest.raises(UsageError, match=f"^{option} needs --engine ray"):
+        run(parser().parse_args([option, "2"]))
+
+
+def test_a_budget_of_memory_is_none_of_many_machines() -> None:
+    with pytest.raises(MultiattnError, match="^--memory must be left out with --engine ray"):
+        run(parser().parse_args(["--engine", "ray", "--memory", "2"]))
 
 
 # --- a replica ---

@@ -17,6 +17,7 @@ from multiattn.deploy.onnx.loading import load
 from multiattn.errors import ModelError
 from multiattn.models import ViT
 from multiattn.pipelines import ClassifyPipeline
+from multiattn.weights import load_bundle
 from tests.fixtures import draw, save_drawing, save_tiny_model, tiny_bundle
 
 ROOT = Path(__file__).parents[3]
@@ -75,6 +76,24 @@ print(status, sorted({{"torch", "torchaudio", "torchvision", "lightning"}} & set
     assert (tmp_path / "maps" / "a.attention.npz").exists()
 
 
+@pytest.mark.process
+def test_what_runs_a_model_imports_no_torch() -> None:
+    code = """
+import sys
+from multiattn.deploy.onnx import answer, caption, classify, loading, transcribe
+print(sorted({'torch', 'torchaudio', 'torchvision', 'lightning', 'matplotlib', 'onnxruntime'} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.stdout == "[]\n", done.stderr
+
+
+def test_an_exported_model_is_no_model_directory(tmp_path: Path) -> None:
+    for name, mend in (("onnx", "run it with --runtime onnxruntime"), ("torch", "use torch.export.load")):
+        (tmp_path / "config.json").write_text(json.dumps({"format": f"multiattn-{name}", "task": "classify"}))
+        with pytest.raises(ModelError, match=f"is that of an exported model, not of one with weights: {mend}"):
+            load_bundle(tmp_path)
+
+
 class Compiled(torch.nn.Module):
     """As `torch.compile` wraps a model, without its second of imports."""
 
@@ -126,6 +145,11 @@ def test_what_cannot_be_run_is_refused_in_one_line(
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(ModelError, match=r"needs onnxruntime, .* `pip install multiattn\[onnxruntime\]`"):
         load(exported, task="classify")
+
+
+def test_an_opset_is_that_of_onnx(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", "classify", str(tmp_path / "out"), "--to", "torch", "--opset", "20"]) == 2
+    assert "--opset is that of ONNX, and needs --to onnx" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

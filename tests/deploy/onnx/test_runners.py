@@ -44,7 +44,7 @@ def assert_same(found: Any, wanted: Any) -> None:
         for one, other in zip(found, wanted, strict=True):
             assert_same(one, other)
     elif isinstance(wanted, float):
-        assert found == pytest.approx(wanted, abs=1e-4, rel=1e-3)
+        assert found == pytest.approx(wanted, abs=1e-4, rel=1e-4)
     else:
         assert found == wanted
 
