@@ -55,7 +55,7 @@ def server(folder: Path, *options: str) -> Iterator[Server]:
     with open(log, "w") as written:
         process = subprocess.Popen(command, stderr=written, stdout=written, text=True)
     try:
-        end = time.monotonic() + 120
+        end = time.monotonic() + 400
         while not (found := re.search(r"on http://127.0.0.1:(\d+)", log.read_text())):
             if process.poll() is not None or time.monotonic() > end:
                 raise RuntimeError(f"the server does not start: {log.read_text()[-2000:]}")

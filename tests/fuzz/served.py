@@ -2,7 +2,9 @@
 
 import argparse
 import asyncio
+import contextlib
 import re
+import signal
 import sys
 import tempfile
 import time
@@ -33,8 +35,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as folder, server(Path(folder), *options()) as found:
         run = Run(found, seed=args.seed, at_once=args.at_once)
         print(run.commit_faults())
-        run.send(args.first, args.inputs)
-        print(run.report())
+        # ctrl-c, or an end from outside, prints what was found so far
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        with contextlib.suppress(KeyboardInterrupt):
+            run.send(args.first, args.inputs)
+        print(run.report(), flush=True)
         return 1 if run.faults else 0
 
 
@@ -56,7 +61,7 @@ class Run:
         self._server, self._seed, self._at_once = server, seed, at_once
         self.counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self.faults: list[str] = []
-        self.memory: list[float] = []
+        self.memory = [server.megabytes()]
         self._slowest = Answer(None, None)
         self._start = time.monotonic()
 

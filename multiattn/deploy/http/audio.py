@@ -97,7 +97,7 @@ class TranscriptionForm(SpeechForm):
 @router.post(
     "/v1/audio/transcriptions",
     response_class=Response,
-    openapi_extra=body_of(TranscriptionForm, {"model": "whisper-1"}, file="a recording"),
+    openapi_extra=body_of(TranscriptionForm, {"model": "whisper-1"}, file=examples.RECORDING),
     responses=responses_of(examples.TRANSCRIPT),
 )
 async def transcriptions(request: Request) -> Response:
@@ -110,7 +110,7 @@ async def transcriptions(request: Request) -> Response:
 @router.post(
     "/v1/audio/translations",
     response_class=Response,
-    openapi_extra=body_of(SpeechForm, {"model": "whisper-1"}, file="a recording"),
+    openapi_extra=body_of(SpeechForm, {"model": "whisper-1"}, file=examples.RECORDING),
     responses=responses_of(examples.TRANSCRIPT),
 )
 async def translations(request: Request) -> Response:

@@ -48,6 +48,22 @@ MATCH = {
         {"text": "a blue square", "score": 0.09, "similarity": 0.31},
     ],
 }
+RECORDING = "a recording: AAC, AIFF, FLAC, M4A, MP3, Ogg, Opus, WAV, WebM and others"
+MODELS = {
+    "object": "list",
+    "data": [
+        {
+            "id": "transcribe",
+            "object": "model",
+            "created": 1790000000,
+            "owned_by": "multiattn",
+            "task": "transcribe",
+            "model": "transcribe",
+            "is_default": True,
+            "is_loaded": False,
+        }
+    ],
+}
 EMBED = {"model": "match", "file": "scene.png", "embedding": [0.0123, -0.0456, 0.0789]}
 
 TRANSCRIPT = {"text": "one two three", "usage": {"type": "duration", "seconds": 2.4}}

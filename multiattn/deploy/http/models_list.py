@@ -6,18 +6,19 @@ from fastapi import APIRouter, Request
 
 from ..work import Served, UnknownModelError
 from .access import engine_of
+from .examples import MODELS, responses_of
 from .openai_errors import OpenAIRoute
 
 router = APIRouter(route_class=OpenAIRoute)
 
 
-@router.get("/v1/models")
+@router.get("/v1/models", responses=responses_of(MODELS))
 async def models(request: Request) -> dict[str, Any]:
     """List the models that are served."""
     return {"object": "list", "data": [_shown(one) for one in engine_of(request).served()]}
 
 
-@router.get("/v1/models/{name:path}")
+@router.get("/v1/models/{name:path}", responses=responses_of(MODELS["data"][0]))
 async def model(request: Request, name: str) -> dict[str, Any]:
     """Say which model a name stands for."""
     served = engine_of(request).served()

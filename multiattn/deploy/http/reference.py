@@ -81,7 +81,7 @@ def _kind(one: dict[str, Any]) -> str:
     names = {"string": "text", "integer": "whole number", "boolean": "true or false"}
     kind = names.get(one.get("type", ""), str(one.get("type", "")))
     low, high = one.get("minimum", one.get("exclusiveMinimum")), one.get("maximum", one.get("exclusiveMaximum"))
-    ends = [f"from {low:.20g}"] * (low is not None) + [f"to {high:.20g}"] * (high is not None)
+    ends = [f"{word} {end:.20g}" for word, end in (("from", low), ("to", high)) if end is not None]
     return " ".join([kind, *ends])
 
 
