@@ -49,21 +49,17 @@ MATCH = {
     ],
 }
 RECORDING = "a recording: AAC, AIFF, FLAC, M4A, MP3, Ogg, Opus, WAV, WebM and others"
-MODELS = {
-    "object": "list",
-    "data": [
-        {
-            "id": "transcribe",
-            "object": "model",
-            "created": 1790000000,
-            "owned_by": "multiattn",
-            "task": "transcribe",
-            "model": "transcribe",
-            "is_default": True,
-            "is_loaded": False,
-        }
-    ],
+MODEL = {
+    "id": "transcribe",
+    "object": "model",
+    "created": 1790000000,
+    "owned_by": "multiattn",
+    "task": "transcribe",
+    "model": "transcribe",
+    "is_default": True,
+    "is_loaded": False,
 }
+MODELS = {"object": "list", "data": [MODEL]}
 EMBED = {"model": "match", "file": "scene.png", "embedding": [0.0123, -0.0456, 0.0789]}
 
 TRANSCRIPT = {"text": "one two three", "usage": {"type": "duration", "seconds": 2.4}}

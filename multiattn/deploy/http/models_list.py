@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 
 from ..work import Served, UnknownModelError
 from .access import engine_of
-from .examples import MODELS, responses_of
+from .examples import MODEL, MODELS, responses_of
 from .openai_errors import OpenAIRoute
 
 router = APIRouter(route_class=OpenAIRoute)
@@ -18,7 +18,7 @@ async def models(request: Request) -> dict[str, Any]:
     return {"object": "list", "data": [_shown(one) for one in engine_of(request).served()]}
 
 
-@router.get("/v1/models/{name:path}", responses=responses_of(MODELS["data"][0]))
+@router.get("/v1/models/{name:path}", responses=responses_of(MODEL))
 async def model(request: Request, name: str) -> dict[str, Any]:
     """Say which model a name stands for."""
     served = engine_of(request).served()
