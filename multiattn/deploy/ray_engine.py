@@ -141,9 +141,7 @@ class RayEngine:
                 except Exception as error:
                     await trials.after(error, self._retry_after(work.model))
 
-    async def _numbered(
-        self, response: Any, work: Work, *, is_again: bool
-    ) -> AsyncGenerator[tuple[int, Reply], None]:
+    async def _numbered(self, response: Any, work: Work, *, is_again: bool) -> AsyncGenerator[tuple[int, Reply], None]:
         """Yield the parts of a reply with their numbers, from 0; together they count as one."""
         number = 0
         try:

@@ -165,7 +165,8 @@ def scale_of(machines: Machines, cluster: Cluster, settings: Settings, count: in
         if needed > there:
             raise MultiattnError(
                 f"--engine ray must have {needed:g} {name} for {count * machines.min_replicas} replicas"
-                f"{' and what reads requests' if heads else ''}, but the cluster has {there:g} instead: give a smaller --{name.lower()}s-per-replica, or add machines"
+                f"{' and what reads requests' if heads else ''}, but the cluster has {there:g} instead: give a "
+                f"smaller --{name.lower()}s-per-replica, or add machines"
             )
     return scale
 
