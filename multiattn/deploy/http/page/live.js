@@ -1,7 +1,7 @@
 // Words as they are spoken, by the WebSocket of the server: settled ones, and those that may still change.
 
 import { keyOf } from "./api.js";
-import { integers } from "./microphone.js";
+import { integers } from "./pcm.js";
 
 const LEAST = 0.1; // seconds of sound in a message
 
