@@ -151,7 +151,7 @@ class Batcher(Generic[_Item]):
         with self._changed:
             given_up, self._waiting, self._is_abandoned = self._waiting, [], True
         for one in given_up:
-            _settle(one.future, _given_up())
+            settle(one.future, _given_up())
 
     # --- the thread ---
 
@@ -177,7 +177,7 @@ class Batcher(Generic[_Item]):
             if outcomes[0] is AGAIN:
                 outcomes = [_given_up()]
             for one, outcome in zip(batch, outcomes, strict=True):
-                _settle(one.future, outcome)
+                settle(one.future, outcome)
             del batch, outcomes  # while the thread waits, nothing of them stays in memory
 
     def _computed(self, items: Sequence[_Item]) -> Sequence[Any]:
@@ -224,7 +224,7 @@ class Batcher(Generic[_Item]):
         for one in [one for one in self._waiting if _is_over(one, now)]:
             self._waiting.remove(one)
             late = not one.cancelled.is_set()
-            _settle(
+            settle(
                 one.future, TooLateError("the time for this request is over") if late else CancelledWork("cancelled")
             )
         if not self._waiting:
@@ -256,7 +256,7 @@ def _given_up() -> DrainingError:
     return DrainingError("the server ended before this was computed: try again")
 
 
-def _settle(future: "Future[Any]", outcome: Any) -> None:
+def settle(future: "Future[Any]", outcome: Any) -> None:
     """Set what comes of a request, unless its caller cancelled it, perhaps this very moment."""
     with suppress(InvalidStateError):
         if isinstance(outcome, BaseException):

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from . import computing, speech
-from .batching import AGAIN, Batcher
+from .batching import AGAIN, Batcher, settle
 from .computing import Found, Limits, Ready
 from .http.settings import Settings
 from .live import Live, Sessions
@@ -204,9 +204,9 @@ class LocalEngine:
             try:
                 self._load(work.model)
             except BaseException as error:
-                future.set_exception(error)
+                settle(future, error)
             else:
-                future.set_result(None)
+                settle(future, None)
 
         threading.Thread(target=load, name="multiattn-load", daemon=True).start()
         await self._awaited(future, work)
@@ -235,7 +235,7 @@ class LocalEngine:
             return await asyncio.wait_for(result, left)
         except TimeoutError:
             if future is not None and future.done() and not future.cancelled():
-                raise
+                return future.result()  # it came at the last moment
             work.cancelled.set()
             raise TooLateError("the time for this request is over") from None
 

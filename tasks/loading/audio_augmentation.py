@@ -89,6 +89,8 @@ class AudioAugmentation:
 def at_speed(samples: Float32[Tensor, " t"], factor: float) -> Float32[Tensor, " s"]:
     """Play a recording `factor` times as fast."""
     ratio = Fraction(factor).limit_denominator(100)
+    if ratio == 1:
+        return samples
     return torch.from_numpy(resampled(samples.numpy(), ratio.numerator, ratio.denominator))
 
 

@@ -152,15 +152,17 @@ def test_packing_a_model_keeps_its_names_its_results_and_its_mode(monkeypatch):
 @pytest.mark.parametrize(
     "weight",
     [
+        torch.empty(OUT, IN, dtype=torch.float16),
         torch.empty(OUT, IN, dtype=torch.bfloat16),
         torch.empty(OUT, IN, device="meta"),
         torch.empty(0, IN),
         torch.inference_mode()(torch.empty)(OUT, IN),
     ],
-    ids=["half precision", "no memory", "no rows", "made in inference mode"],
+    ids=["half precision", "bf16 without products in it", "no memory", "no rows", "made in inference mode"],
 )
 def test_what_cannot_be_packed_stays_plain(weight, monkeypatch):
     monkeypatch.setattr(room, "SMALLEST", 1)
+    monkeypatch.setattr(room, "has_bf16_products", lambda: False)
     assert not worth_packing(weight)
     model = nn.Sequential(nn.Linear(IN, OUT))
     model[0].weight = nn.Parameter(weight, requires_grad=False)

@@ -59,6 +59,7 @@ def test_pictures_and_pages_of_maps_say_the_verdict(run, model, photos, tmp_path
     assert json.dumps(row["verdict"][0]["line"])[1:-1].replace(">", "\\u003e") in (tmp_path / "m/a.html").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_verdicts_come_from_other_processes(run, model, photos, tmp_path) -> None:
     arguments = ("classify", photos, "--model", model, "--check", "--format", "json", "--batch-size", "1")

@@ -190,14 +190,14 @@ def test_a_model_of_the_other_task(run, captioner, model, data) -> None:
 
 @pytest.mark.parametrize("task", ["caption", "classify"])
 def test_the_shipped_model_is_that_of_the_task(run, monkeypatch, data, task) -> None:
-    def load(name: str, *, task: str, device: str, precision: str) -> None:
+    def load(name: str, *, task: str, device: str, precision: str | None) -> None:
         raise ModelError(f"asked for {name} for {task} on {device} in {precision}")
 
     monkeypatch.setattr(multiattn, "load", load, raising=False)
     save_drawing(data / "test/ant/1.png", 1)
     split = "validation" if task == "caption" else "test"
     outcome = run("evaluate", task, "--data", data, "--split", split)
-    assert (outcome.status, outcome.err) == (1, f"multiattn: asked for {task} for {task} on auto in fp32\n")
+    assert (outcome.status, outcome.err) == (1, f"multiattn: asked for {task} for {task} on auto in None\n")
 
 
 @pytest.mark.parametrize(

@@ -115,9 +115,8 @@ def test_text_and_picture(run, classifier, data, tmp_path) -> None:
         assert picture.width > 800 and len(picture.convert("RGB").getcolors(1 << 20) or ()) > 10
 
 
-@pytest.mark.parametrize(
-    "task", ["answer", *(pytest.param(one, marks=pytest.mark.slow) for one in ("caption", "transcribe"))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["answer", "caption", "transcribe"])
 def test_the_other_tasks(task, run, data, tmp_path, monkeypatch) -> None:
     # no tiny model is sure of anything
     for module in ("answer", "speech"):

@@ -80,6 +80,7 @@ def test_samples_are_results_by_their_names_and_an_interrupted_run_goes_on(run, 
     assert out.read_bytes() == whole
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_processes_read_samples_of_a_folder_with_an_index(run, model, shards, tmp_path) -> None:
     write_index(shards.parent, *(f"{number:06}.tar" for number in range(3)))

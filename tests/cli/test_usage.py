@@ -66,8 +66,8 @@ def test_help_is_quick_and_imports_nothing_heavy(command) -> None:
         (
             "",
             "a command is needed: classify, caption, transcribe, answer, match, align, embed, search, evaluate, "
-            "evaluate maps, evaluate heads, models, info, shard, convert, align-heads, demo, fit, validate, test, "
-            "predict",
+            "evaluate maps, evaluate heads, serve, models, info, shard, convert, export, align-heads, demo, fit, "
+            "validate, test, predict",
         ),
         ("clasify cat.jpg", "multiattn: there is no command 'clasify'; did you mean classify?"),
         ("xyz", "multiattn: there is no command 'xyz'; there are: classify, caption, transcribe, "),

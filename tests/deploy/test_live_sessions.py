@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import logging
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,6 +14,7 @@ import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
 from multiattn.deploy.engine import LocalEngine
+from multiattn.deploy.http.logs import JsonLines
 from multiattn.deploy.http.settings import Settings
 from multiattn.deploy.models import Choice
 from multiattn.inputs import load_audio
@@ -146,21 +149,70 @@ def test_every_end_says_why(
         assert found[-2]["type"] == "transcript" and found[-2]["transcript"]["duration"] == 8
 
 
-def test_sessions_are_counted_and_a_gone_caller_frees_its_place(server: tuple[str, LocalEngine]) -> None:
-    url, engine = server
+def test_sessions_are_counted_and_a_gone_caller_frees_its_place() -> None:
+    """Of a server that waits long for sound: here, none comes."""
 
-    async def talk() -> None:
+    async def counted(engine: LocalEngine, number: int) -> bool:
+        for _ in range(1000):  # the server hears of an end after the caller
+            if engine._sessions._count == number:
+                return True
+            await asyncio.sleep(0.01)
+        return False
+
+    async def talk(url: str, engine: LocalEngine) -> None:
         async with session(url), session(url) as second:
             async with connect(f"{url}?rate={RATE}") as third:
                 found, code, _ = await rest(third)
                 assert code == 1013 and found[0]["status"] == 429
             second.transport.abort()  # without a close frame
-            for _ in range(500):
-                if engine._sessions._count == 1:
-                    break
-                await asyncio.sleep(0.01)
+            assert await counted(engine, 1)
             async with session(url):
                 pass
+        assert await counted(engine, 0)
 
-    asyncio.run(talk())
-    assert engine._sessions._count == 0
+    settings = Settings(device="cpu", idle=60.0, live_sessions=2)
+    with served([Choice("transcribe", "transcribe", "transcribe")], settings) as (url, engine):
+        asyncio.run(talk(url.replace("http", "ws") + "/v1/live", engine))
+
+
+def test_empty_messages_do_not_keep_a_session_alive(server: tuple[str, LocalEngine]) -> None:
+    async def talk() -> int | None:
+        async with session(server[0]) as socket:
+            for _ in range(200):
+                try:
+                    await socket.send(b"")
+                except websockets.ConnectionClosed as closed:
+                    assert closed.rcvd is not None
+                    return closed.rcvd.code
+                await asyncio.sleep(0.05)
+        return None
+
+    assert asyncio.run(talk()) == 1008
+
+
+@pytest.mark.parametrize(
+    ("origin", "is_ours"),
+    [("http://{host}", True), ("https://{host}", True), ("http://other.example", False), ("http://[", False)],
+)
+def test_a_page_of_another_host_is_refused(
+    server: tuple[str, LocalEngine], caplog: pytest.LogCaptureFixture, origin: str, is_ours: bool
+) -> None:
+    host = server[0].removeprefix("ws://").partition("/")[0]
+
+    async def talk() -> int:
+        try:
+            async with connect(f"{server[0]}?rate={RATE}", origin=websockets.Origin(origin.format(host=host))):
+                return 101
+        except websockets.InvalidStatus as refused:
+            return refused.response.status_code
+
+    with caplog.at_level(logging.INFO, "multiattn.serve"):
+        assert asyncio.run(talk()) == (101 if is_ours else 403)
+        for _ in range(500):  # a line is written after the answer
+            if caplog.records:
+                break
+            time.sleep(0.01)
+    (line,) = [JsonLines().format(record) for record in caplog.records]
+    found = json.loads(line)
+    # a refused address may be any text
+    assert (found["status"], found["path"]) == ((101, "/v1/live") if is_ours else (403, "other"))

@@ -242,6 +242,13 @@ def test_what_the_microphone_hears_is_written_down(browser: Any, address: str, t
 
 
 @pytest.mark.slow
+def test_a_key_that_no_websocket_takes_does_not_end_a_recording(browser: Any, address: str) -> None:
+    with visiting(browser, address) as page:
+        page.evaluate("async () => (await import('/page/api.js')).keepKey('a=b')")
+        page.evaluate("async () => (await import('/page/live.js')).liveWords(document.body, 16000).hear([0])")
+
+
+@pytest.mark.slow
 def test_what_is_not_served_cannot_be_chosen(browser: Any) -> None:
     with (
         served(shipped_choices(["transcribe"]), Settings(device="cpu")) as (address, _),

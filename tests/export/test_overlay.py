@@ -108,7 +108,7 @@ def test_overlay_names_what_does_not_fit(tmp_path, photo):
 
 def test_drawing_leaves_pyplot_alone_and_importing_leaves_matplotlib_alone():
     code = (
-        "import sys, multiattn.export as e; assert 'matplotlib' not in sys.modules;"
-        "e.heatmap.palette(); assert 'matplotlib' in sys.modules and 'matplotlib.pyplot' not in sys.modules"
+        "import sys, multiattn.export.heatmap as h; assert 'matplotlib' not in sys.modules;"
+        "h.palette(); assert 'matplotlib' in sys.modules and 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -18,6 +18,7 @@ from multiattn.maps import ANSWER_METHODS, explain_answer
 from multiattn.models import VQA, SingleStream, SingleStreamConfig, TextEncoderConfig, ViT
 from multiattn.pipelines import Answer, AnswerPipeline, Failure, save_answers
 from multiattn.pipelines import answer_batch as room
+from multiattn.pipelines.questions import encoded_question
 from multiattn.weights import ModelBundle
 from tests.fixtures import ANSWERS, CONFIG, draw, save_drawing, tiny_answer_bundle, tiny_bundle
 
@@ -266,9 +267,9 @@ def test_questions_that_cannot_be_read(answer, question, message) -> None:
         answer(draw(0), question)
 
 
-def test_questions_that_are_no_text(closed) -> None:
+def test_questions_that_are_no_text() -> None:
     with pytest.raises(InputError, match="`question` must be text, but is 7 instead"):
-        closed._encoded(7, 1)
+        encoded_question(7, tiny_answer_bundle("closed").tokenizer, first_token=1, end_token=2, most=5)
 
 
 def test_a_question_with_one_unknown_word_is_read_with_a_place_for_it(answer) -> None:

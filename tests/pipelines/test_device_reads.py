@@ -15,7 +15,7 @@ from tests.fixtures import tiny_whisper_bundle
 from tests.pipelines.speaking import decoding, hush, speech_model, tone
 
 BEAMS = decoding(tiny_whisper_bundle(), max_tokens=19, num_beams=3)
-_OF_SAMPLES = {"open", "cut_at_pauses", "is_silent", "_another", "of"}
+_OF_SAMPLES = {"_source_of", "open", "cut_at_pauses", "is_silent", "_another", "of"}
 """Functions that read samples, which lie in the host's memory."""
 
 

@@ -48,7 +48,7 @@ def models(tmp_path: Path) -> Path:
     return folder
 
 
-_SLOW = ("caption, an encoder", "transcribe, new words")
+_SLOW = ("caption, an encoder", "transcribe", "transcribe, new words")
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in _SLOW else n for n in TASKS])

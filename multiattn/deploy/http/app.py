@@ -59,6 +59,7 @@ def create_app(engine: Engine, settings: Settings) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,  # those of FastAPI load scripts from another host
         redoc_url=None,
+        redirect_slashes=False,  # an address that is not there is a problem, like every error
     )
     metrics = Metrics(engine.statistics)
     app.state.engine, app.state.settings = engine, settings

@@ -76,9 +76,15 @@ class TranscriptionForm(SpeechForm):
         None, description="with verbose_json: whether it has words, segments (without this: these), or both"
     )
     keywords: list[str] | None = Field(None, description="words to expect")
-    chunking_strategy: str | None = Field(
+    chunking_strategy: str | dict[str, Any] | None = Field(
         None, description="taken for OpenAI's clients: recordings are always cut where nobody speaks"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_strategy(cls, fields: dict[str, Any]) -> dict[str, Any]:
+        """Leave out the members of a strategy that is an object: in a form, parts such as chunking_strategy[type]."""
+        return {name: value for name, value in fields.items() if not name.startswith("chunking_strategy[")}
 
     @model_validator(mode="after")
     def _has_times(self) -> "TranscriptionForm":

@@ -9,6 +9,7 @@ import binascii
 import json
 import types
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Annotated, Any, NamedTuple, TypeVar, Union, get_args, get_origin
 
@@ -23,11 +24,13 @@ from .problems import ProblemError
 from .settings import Settings
 
 _Schema = TypeVar("_Schema", bound=BaseModel)
-_FIELDS = 256
-"""The most fields of a form."""
+_FIELDS = 2100
+"""The most parts of a form; in JSON, the most members and items of lists: two of 1000 texts, and what else there is."""
 _LARGE = 1 << 20
 """Bytes of a body from which on it is parsed in a thread."""
 _FETCH = FetchLimits(connect=10.0, pause=15.0, total=60.0)
+_FETCHERS = ThreadPoolExecutor(8, thread_name_prefix="multiattn-fetch")
+"""Threads that wait for other servers: those of the loop have answers to write."""
 
 
 class Upload(NamedTuple):
@@ -109,6 +112,10 @@ def _parsed(body: bytes) -> tuple[dict[str, Any], Upload | None]:
         raise ProblemError(400, f"the body must be JSON, but is not ({reason})") from None
     if not isinstance(fields, dict):
         raise ProblemError(400, "the body must be a JSON object, but is another value instead")
+    size = len(fields) + sum(len(one) for one in fields.values() if isinstance(one, list))
+    if size > _FIELDS:  # each that is wrong would be told
+        detail = f"the body must have at most {_FIELDS} members and items of lists, but has {size} instead"
+        raise ProblemError(422, detail)
     file, name = fields.pop("file", None), fields.pop("filename", None)
     if name is not None and not isinstance(name, str):
         raise ProblemError(422, "`filename` must be text")
@@ -185,7 +192,7 @@ async def _fetched(request: Request, url: object, kind: Kind) -> Upload:
             return stream.read()
 
     try:
-        data = await asyncio.get_running_loop().run_in_executor(None, fetch)
+        data = await asyncio.get_running_loop().run_in_executor(_FETCHERS, fetch)
     finally:
         file.cancel()
     return Upload(data, url.rpartition("/")[2].partition("?")[0] or None)

@@ -7,6 +7,8 @@ from typing import Any
 
 from fastapi.responses import StreamingResponse
 
+from ...text_files import plain_value
+
 _QUIET = 15.0
 """Seconds without an event after which a comment is sent, so that nothing between here and the caller gives up."""
 
@@ -37,7 +39,9 @@ async def _written(parts: AsyncIterator[dict[str, Any]]) -> AsyncIterator[bytes]
             if part is None:
                 return
             name = b"event: error\n" if "error" in part else b""
-            yield name + b"data: " + json.dumps(part, ensure_ascii=False, allow_nan=False).encode() + b"\n\n"
+            yield (
+                name + b"data: " + json.dumps(plain_value(part), ensure_ascii=False, allow_nan=False).encode() + b"\n\n"
+            )
     finally:
         if following is not None:
             following.cancel()

@@ -6,7 +6,6 @@ import time
 import uuid
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -16,6 +15,7 @@ from .access import FACTS
 from .keys import Keys
 from .logs import Logs
 from .metrics import Metrics
+from .openai_errors import openai_problem_of, speaks_openai
 from .problems import ProblemError, problem_of
 from .settings import Settings
 
@@ -73,7 +73,8 @@ class Gate:
             except Exception as raised:
                 error = raised
                 if not answer.is_started:
-                    await problem_of(raised)(scope, receive, answer)
+                    answered = openai_problem_of if speaks_openai(scope["path"]) else problem_of
+                    await answered(raised)(scope, receive, answer)
             finally:
                 self._held.bytes -= body.size
         seconds = time.monotonic() - start
@@ -108,7 +109,7 @@ class Gate:
         if not is_known or not self._is_ours(headers):
             await receive()
             await send({"type": "websocket.close", "code": 1008})  # refused before it is accepted: status 403
-            self._logs.request(request_id=request_id, method="WEBSOCKET", path=scope["path"], status=403)
+            self._logs.request(request_id=request_id, method="WEBSOCKET", path=route_of(scope), status=403)
             return
         start = time.monotonic()
         with self._metrics.in_flight():
@@ -131,7 +132,7 @@ class Gate:
         origin = headers.get(b"origin", b"").decode("latin-1")
         if not origin or "*" in self._settings.cors or origin in self._settings.cors:
             return True
-        return urlsplit(origin).netloc == headers.get(b"host", b"").decode("latin-1")
+        return origin.partition("://")[2] == headers.get(b"host", b"").decode("latin-1")
 
 
 def too_large(settings: Settings) -> ProblemError:

@@ -7,6 +7,7 @@ sends JSON objects, whose `type` is ready, update, transcript or error; the clos
 
 import asyncio
 import json
+import time
 from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any, Literal, TypeVar
@@ -131,14 +132,19 @@ class _Talk:
         return checked(LiveForm, query | _parsed(message)), b""
 
     async def _message(self) -> bytes | str:
+        """Return the next message with something in it: empty ones do not keep a session alive."""
         idle = self._settings.idle
-        try:
-            message = await asyncio.wait_for(self._socket.receive(), idle)
-        except TimeoutError:
-            raise ProblemError(408, f"sound must come at least every {idle:g} s, but did not: connect again") from None
-        if message["type"] == "websocket.disconnect":
-            raise WebSocketDisconnect(message.get("code", 1005))
-        data: bytes | str = message["text"] if message.get("bytes") is None else message["bytes"]
+        end = time.monotonic() + idle
+        data: bytes | str = b""
+        while data == b"":
+            try:
+                message = await asyncio.wait_for(self._socket.receive(), max(0.0, end - time.monotonic()))
+            except TimeoutError:
+                detail = f"sound must come at least every {idle:g} s, but did not: connect again"
+                raise ProblemError(408, detail) from None
+            if message["type"] == "websocket.disconnect":
+                raise WebSocketDisconnect(message.get("code", 1005))
+            data = message["text"] if message.get("bytes") is None else message["bytes"]
         if len(data) > _MOST_BYTES:
             raise ProblemError(413, f"a message must have at most {_MOST_BYTES} bytes, but has {len(data)} instead")
         return data

@@ -26,12 +26,22 @@ class OpenAIRoute(APIRoute):
             try:
                 return await handler(request)
             except (ProblemError, MultiattnError) as error:
-                found = problem_of(error)
-                content = json.loads(bytes(found.body)) | {"error": error_of(error)}
-                kept = {name: value for name, value in found.headers.items() if name == "retry-after"}
-                return JSONResponse(content, found.status_code, headers=kept, media_type=found.media_type)
+                return openai_problem_of(error)
 
         return answered
+
+
+def speaks_openai(path: str) -> bool:
+    """Return whether the answers of an address are as OpenAI's API has them."""
+    return path == "/v1/models" or path.startswith(("/v1/models/", "/v1/audio/"))
+
+
+def openai_problem_of(error: Exception) -> Response:
+    """Return the answer for an exception, as `problem_of`, with the member `error`."""
+    found = problem_of(error)
+    content = json.loads(bytes(found.body)) | {"error": error_of(error)}
+    kept = {name: value for name, value in found.headers.items() if name not in ("content-length", "content-type")}
+    return JSONResponse(content, found.status_code, headers=kept, media_type=found.media_type)
 
 
 def error_of(error: Exception) -> dict[str, Any]:

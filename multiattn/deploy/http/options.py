@@ -6,10 +6,12 @@ those of the pipelines: one request may not occupy a server for an hour.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 _TEXT = 10_000
 """The most characters of a text."""
+_TEXTS = 1000
+"""The most texts that a picture is compared with."""
 
 
 def _listed(value: Any) -> Any:
@@ -17,7 +19,7 @@ def _listed(value: Any) -> Any:
 
 
 Text = Annotated[str, Field(min_length=1, max_length=_TEXT)]
-Texts = Annotated[list[Text], BeforeValidator(_listed), Field(min_length=1, max_length=1000)]
+Texts = Annotated[list[Text], BeforeValidator(_listed), Field(min_length=1, max_length=_TEXTS)]
 Questions = Annotated[list[Text], BeforeValidator(_listed), Field(min_length=1, max_length=64)]
 Methods = Annotated[list[str], BeforeValidator(_listed), Field(min_length=1, max_length=16)]
 Maps = Literal["png", "json", "html"]
@@ -59,6 +61,13 @@ class ClassifyOptions(LabelOptions):
     template: Texts | None = Field(
         None, description='the text around such a label, with {} in its place: "a photo of {}"'
     )
+
+    @model_validator(mode="after")
+    def _is_quick(self) -> "ClassifyOptions":
+        number = len(self.labels or ()) * len(self.template or ())  # each label is put into each template
+        if number > _TEXTS:
+            raise ValueError(f"`labels` times `template` must be at most {_TEXTS}, but are {number} instead")
+        return self
 
 
 class CaptionOptions(PictureOptions):

@@ -14,6 +14,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from ...resources import shipped
+from .problems import problem
 
 router = APIRouter(include_in_schema=False)
 """The page and its files. They say no more than that there is a server, and need no key."""
@@ -65,7 +66,7 @@ def page_file(request: Request, name: str) -> Response:
 def _answer(request: Request, name: str) -> Response:
     content = _files().get(name)
     if content is None:
-        return Response(status_code=404, headers=_HEADERS)
+        return problem(404, None, "Not Found", headers=_HEADERS)
     tag = f'"{sha256(content).hexdigest()[:20]}"'
     headers = {**_HEADERS, "ETag": tag}
     if request.headers.get("if-none-match") == tag:

@@ -28,7 +28,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("kind", ["text", "json", "parquet"])
+@pytest.mark.parametrize(
+    "kind", ["json", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("text", "parquet"))]
+)
 def test_results_are_those_of_one_process(run, model, folder, tmp_path, kind) -> None:
     def result(name: str, *more: str) -> tuple[Any, list[bytes]]:
         out = [] if kind == "text" else ["--out", tmp_path / name]

@@ -1,7 +1,7 @@
 // Words as they are spoken, by the WebSocket of the server: settled ones, and those that may still change.
 
 import { keyOf } from "./api.js";
-import { integers } from "./microphone.js";
+import { integers } from "./pcm.js";
 
 const LEAST = 0.1; // seconds of sound in a message
 
@@ -13,7 +13,12 @@ function addressOf(rate) {
 
 /** Send sound, and show its words in `place`. Without an answer nothing shows: the recording is transcribed in the end. */
 export function liveWords(place, rate) {
-  const socket = new WebSocket(addressOf(rate), keyOf() ? ["multiattn", `multiattn-key.${keyOf()}`] : []);
+  let socket;
+  try {
+    socket = new WebSocket(addressOf(rate), keyOf() ? ["multiattn", `multiattn-key.${keyOf()}`] : []);
+  } catch {
+    return { hear() {}, close() {} }; // a key with characters that a subprotocol may not have
+  }
   const [settled, unsettled] = [document.createElement("span"), document.createElement("span")];
   unsettled.className = "soft";
   place.replaceChildren(settled, unsettled);
