@@ -2,14 +2,16 @@
 
 A weight is packed once, in the order of the processor's own instructions (VNNI where it has them), and the float one is
 let go. Sums are whole numbers; what is returned is fp32. Each row of an input has a scale of its own, so that no result
-depends on what else is in the batch. There are two kernels. FBGEMM's, which quantizes an input in the same call, is the
-faster one for any number of rows; oneDNN's is for machines without it.
+depends on what the other rows are. There are two kernels. FBGEMM's, which quantizes an input in the same call, is the
+faster one for any number of rows; oneDNN's is for machines without it. A row alone FBGEMM quantizes its own way: by
+its least and largest value. It differs from the same row among others by the rounding.
 
 Source: Jacob et al. 2018, "Quantization and training of neural networks for efficient integer-arithmetic-only
 inference", section 2; Khudia et al. 2021, "FBGEMM"; torch's `onednn::qlinear_pointwise`, which torch.compile uses for
 quantized layers.
 """
 
+import math
 import warnings
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -187,7 +189,8 @@ class FusedProduct:
 
     def __call__(self, x: Float[Tensor, "*b in"]) -> Float[Tensor, "*b out"]:
         """Return the product of `x` and the transposed weight, plus the bias."""
-        if x.numel() != x.shape[-1] or not x.numel():
+        # the sum is no number where a value is none, of which the kernel would make numbers
+        if x.numel() != x.shape[-1] or not x.numel() or not math.isfinite(x.sum().item()):
             return self.by_row(x)
         # one row: the kernel finds its scale in less time than separate operations take
         found: Tensor = _multiply_dynamic(x.reshape(1, -1), self._packed, self._is_narrow)

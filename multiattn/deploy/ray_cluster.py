@@ -4,6 +4,7 @@ All that this package runs on Ray starts it here: without a dashboard, without s
 """
 
 import logging
+import math
 import os
 import shutil
 import signal
@@ -100,9 +101,13 @@ def num_cores() -> int:
 
 
 def share(total: float, count: int) -> float:
-    """Return what of a resource each of `count` workers reserves: 1, or less where there is less."""
-    each = total / count
-    return 1 if each >= 1 else int(each * 100) / 100
+    """Return what of a resource each of `count` workers reserves: 1, or less where there is less.
+
+    Ray takes a fraction of a GPU from one GPU, and that of a core from one machine: as many must fit into each.
+    """
+    if total >= count:
+        return 1
+    return int(100 / math.ceil(count / total) if total >= 1 else 100 * total / count) / 100
 
 
 def reach(address: str) -> None:

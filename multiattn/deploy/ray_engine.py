@@ -129,7 +129,7 @@ class RayEngine:
             while True:
                 response = handle.options(stream=True).stream.remote(Order.of(work))
                 try:
-                    async with aclosing(self._numbered(response, work)) as parts:
+                    async with aclosing(self._numbered(response, work, is_again=bool(texts))) as parts:
                         async for number, reply in parts:
                             text = reply.body.get("delta")
                             if number == len(texts):
@@ -141,8 +141,8 @@ class RayEngine:
                 except Exception as error:
                     await trials.after(error, self._retry_after(work.model))
 
-    async def _numbered(self, response: Any, work: Work) -> AsyncGenerator[tuple[int, Reply], None]:
-        """Yield the parts of a reply with their numbers, from 0."""
+    async def _numbered(self, response: Any, work: Work, *, is_again: bool) -> AsyncGenerator[tuple[int, Reply], None]:
+        """Yield the parts of a reply with their numbers, from 0; together they count as one."""
         number = 0
         try:
             while True:
@@ -150,7 +150,7 @@ class RayEngine:
                     answer = await self._awaited(response, anext(response), work)
                 except StopAsyncIteration:
                     return
-                yield number, self._reply(work, answer)
+                yield number, self._reply(work, answer, is_more=is_again or number > 0)
                 number += 1
         finally:
             response.cancel()  # where it is not at its end
@@ -206,14 +206,15 @@ class RayEngine:
             counts.running -= 1
             self._running -= 1
 
-    def _reply(self, work: Work, answer: Answer) -> Reply:
-        """Return the reply of an answer, counted; raise its error."""
+    def _reply(self, work: Work, answer: Answer, *, is_more: bool = False) -> Reply:
+        """Return the reply of an answer, counted, unless it is more of one that was; raise its error."""
         if answer.reply is None:
             assert answer.error is not None
             raise answer.error
         counts = self._counts[work.model]
-        counts.items += 1
-        counts.batches += 1 / answer.batch
+        if not is_more:
+            counts.items += 1
+            counts.batches += 1 / answer.batch
         counts.seconds += answer.seconds / answer.batch
         counts.tokens += tokens_of(answer.reply.body)
         return answer.reply

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..errors import MultiattnError, portable
@@ -121,7 +121,8 @@ class ModelReplica:
         try:
             ready = await self._in(self._readers, self._computing.read, self._pipeline, work, self._limits)
             if ready.alone:
-                return [one async for one in self._steps(ready)][-1]
+                steps = [one async for one in self._steps(ready)]
+                return replace(steps[-1], seconds=sum(one.seconds for one in steps))
             found = await self._gathered(ready)
             if isinstance(found, BaseException):
                 return Answer(error=portable(found))

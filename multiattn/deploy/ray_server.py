@@ -160,11 +160,13 @@ def scale_of(machines: Machines, cluster: Cluster, settings: Settings, count: in
         gpus = share(total.get("GPU", 0.0), replicas) if settings.device != "cpu" else 0.0
     scale = Scale(machines.min_replicas, machines.max_replicas, cpus, gpus)
     for name, each in (("CPU", cpus), ("GPU", gpus)):
-        needed, there = each * count * machines.min_replicas, total.get(name, 0.0)
+        heads = HEAD_CPUS if name == "CPU" else 0.0
+        needed, there = round(each * count * machines.min_replicas + heads, 4), total.get(name, 0.0)
         if needed > there:
             raise MultiattnError(
-                f"--engine ray must have {needed:g} {name} for {count * machines.min_replicas} replicas, but the "
-                f"cluster has {there:g} instead: give a smaller --{name.lower()}s-per-replica, or add machines"
+                f"--engine ray must have {needed:g} {name} for {count * machines.min_replicas} replicas"
+                f"{' and what reads requests' if heads else ''}, but the cluster has {there:g} instead: give a "
+                f"smaller --{name.lower()}s-per-replica, or add machines"
             )
     return scale
 

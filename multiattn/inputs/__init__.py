@@ -9,8 +9,9 @@ with `vocabulary` (tokens and words),
 The names below are imported when they are first used: `files` must not wait for torch.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from ..lazy import lazily
 
 if TYPE_CHECKING:
     from .audio import AudioSource, Recording, find_recordings, load_audio
@@ -41,27 +42,16 @@ __all__ = [
     "read_image",
 ]
 
-_HOMES = {
-    "AudioPreprocessing": ".mel",
-    "AudioSource": ".audio",
-    "Damage": ".damage",
-    "Fit": ".geometry",
-    "Geometry": ".geometry",
-    "ImagePreprocessing": ".preprocess",
-    "ImageSource": ".image",
-    "Recording": ".audio",
-    "SpeechTokens": ".speech_tokens",
-    "Tokenizer": ".text",
-    "Word": ".text",
-    "find_images": ".image",
-    "find_recordings": ".audio",
-    "load_audio": ".audio",
-    "load_image": ".image",
-    "read_image": ".image",
-}
-
-
-def __getattr__(name: str) -> object:
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name], __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazily(
+    __name__,
+    {
+        ".audio": "AudioSource Recording find_recordings load_audio",
+        ".damage": "Damage",
+        ".geometry": "Fit Geometry",
+        ".image": "ImageSource find_images load_image read_image",
+        ".mel": "AudioPreprocessing",
+        ".preprocess": "ImagePreprocessing",
+        ".speech_tokens": "SpeechTokens",
+        ".text": "Tokenizer Word",
+    },
+)

@@ -63,7 +63,7 @@ def test_rows_are_quantized_each_by_itself(kind, shape, bias):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_row_does_not_depend_on_the_others(kind):
+def test_a_row_does_not_depend_on_the_others_and_alone_differs_by_the_rounding(kind):
     weight, bias = layer()
     by, x = product(kind, weight, bias), torch.randn(11, IN)
     x[4] *= 1000
@@ -105,6 +105,15 @@ def test_scores_that_are_no_numbers_are_seen(kind, rows):
     assert product(kind, weight, bias).by_row(torch.full((rows, IN), torch.nan)).isnan().all()
     scores = Int8Scores(Int8Weight.of(weight), bias, Kernels(kind, KERNELS.inputs))
     assert scores(torch.full((rows, IN), torch.nan), None, bias).isnan().all()
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("rows", [1, 3])
+def test_what_is_no_number_does_not_become_one(rows, value):
+    by, x = KERNELS.product(Int8Weight.of(layer()[0])), torch.ones(rows, IN)
+    x[0, 5] = value
+    for found in (by(x), by.by_row(x)):
+        assert not found[0].isfinite().any() and found[1:].isfinite().all()
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -6,6 +6,7 @@ import dataclasses
 import gc
 import importlib.util
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +20,7 @@ from multiattn.deploy.engine import LocalEngine
 from multiattn.deploy.http.settings import Settings
 from multiattn.deploy.models import Choice
 from multiattn.deploy.ray_app import Scale, application, build, named
-from multiattn.deploy.ray_cluster import ray_module
+from multiattn.deploy.ray_cluster import ray_module, share
 from multiattn.deploy.ray_replica import Answer, ModelReplica, Order
 from multiattn.deploy.ray_server import Machines, scale_of
 from multiattn.deploy.work import TooLateError, Work
@@ -115,18 +116,29 @@ def cluster(**total: float) -> Any:
 
 def test_replicas_share_what_a_cluster_has() -> None:
     shares = scale_of(Machines(max_replicas=2), cluster(CPU=2.0, GPU=1.0), Settings(), 2)
-    assert (shares.cpus_per_replica, shares.gpus_per_replica) == (0.47, 0.25)
+    assert (shares.cpus_per_replica, shares.gpus_per_replica) == (0.33, 0.25)
     assert scale_of(Machines(), cluster(CPU=64.0), Settings(), 5).cpus_per_replica == 1
     assert scale_of(Machines(), cluster(CPU=8.0, GPU=8.0), Settings(device="cpu"), 2).gpus_per_replica == 0
     stated = scale_of(Machines(cpus_per_replica=2.0, gpus_per_replica=0.0), cluster(CPU=8.0, GPU=1.0), Settings(), 2)
     assert (stated.cpus_per_replica, stated.gpus_per_replica) == (2.0, 0.0)
 
 
-def test_no_room() -> None:
-    machines = Machines(min_replicas=2, max_replicas=2, cpus_per_replica=1.0, gpus_per_replica=0.5)
-    with pytest.raises(
-        MultiattnError, match="^--engine ray must have 2 GPU for 4 replicas, but the cluster has 1 inst"
-    ):
+def test_as_many_fit_into_each_gpu_as_there_must() -> None:
+    for total in range(1, 17):
+        for count in range(1, 60):
+            hundredths = round(100 * share(total, count))
+            assert total * (100 // hundredths) >= count
+            assert hundredths == 100 or total * (100 // (hundredths + 1)) < count
+    assert (share(0.9, 2), share(0, 3)) == (0.45, 0)
+
+
+@pytest.mark.parametrize(
+    ("cpus", "message"),
+    [(1.0, "2 GPU for 4 replicas, but"), (2.0, "8.1 CPU for 4 replicas and what reads requests, but")],
+)
+def test_no_room(cpus: float, message: str) -> None:
+    machines = Machines(min_replicas=2, max_replicas=2, cpus_per_replica=cpus, gpus_per_replica=0.5)
+    with pytest.raises(MultiattnError, match=f"^--engine ray must have {message} the cluster has [18] inst"):
         scale_of(machines, cluster(CPU=8.0, GPU=1.0), Settings(), 2)
 
 
@@ -300,3 +312,20 @@ def test_a_recording_comes_segment_by_segment_and_stops_when_nobody_reads(replic
 
     assert asyncio.run(main()) == ["a", "b"]
     assert ended.wait(10)
+
+
+def test_a_recording_as_a_whole_took_the_seconds_of_all_its_segments(replica, monkeypatch) -> None:
+    from multiattn.deploy import computing, speech
+
+    def stream(pipeline: Any, read: Any, work: Work) -> Any:
+        for reply in "abc":
+            time.sleep(0.02)
+            yield reply
+
+    def read(pipeline: Any, work: Work, limits: Any) -> Any:
+        return SimpleNamespace(input=None, work=work, alone=True)
+
+    monkeypatch.setattr(computing, "read", read)
+    monkeypatch.setattr(speech, "stream", stream)
+    [found] = together(replica(1), order(task="transcribe"))
+    assert found.reply == "c" and found.seconds >= 0.06

@@ -221,6 +221,17 @@ def segments(*texts: str) -> list[Any]:
     return [Answer(Reply({"delta": text})) for text in texts]
 
 
+def test_the_segments_of_a_recording_are_one_item_also_where_it_is_begun_again() -> None:
+    parts = [Answer(Reply({"delta": text}), seconds=0.5) for text in "abc"]
+
+    async def body(engine: RayEngine) -> Any:
+        assert await streamed(engine) == ["a", "b", "c"]
+        return engine.statistics()["talks"]
+
+    counted = with_engine(Handle([*parts[:2], died()], parts), body)
+    assert (counted.items, counted.batches, counted.seconds) == (1, 1, 2.5)
+
+
 async def streamed(engine: RayEngine) -> list[str]:
     given = work(model="talks", task="transcribe")
     return [reply.body["delta"] async for reply in engine.stream(given)]

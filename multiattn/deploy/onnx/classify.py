@@ -15,7 +15,7 @@ from ...pipelines.results import Failure
 from ...score_kinds import SCORE_KINDS, ScoreFunction, ScoreKind
 from .arrays import sigmoid, softmax
 from .directory import ExportedModel
-from .maps import METHODS, ClassifierMaps
+from .maps import METHODS, ClassifierMaps, check_exported
 
 
 class OnnxClassifier:
@@ -56,6 +56,8 @@ class OnnxClassifier:
     ) -> Iterator[ClassifyResult | Failure]:
         """Yield the results in the order of the inputs; see `ClassifyPipeline.stream`.
 
+        `map_labels` adds nothing, for no map of these methods depends on a label.
+
         Raises:
             ModelError: A map method needs torch, or weights that were not exported; or an option is out of range.
         """
@@ -64,6 +66,8 @@ class OnnxClassifier:
             rule = f"{' or '.join(METHODS)} on onnxruntime"
             require(method in METHODS, "maps", must=rule, value=method)
         require(not methods or map_labels >= 0, "map_labels", must="at least 0", value=map_labels)
+        if methods:
+            check_exported(methods, self.bundle.config["architecture"], self._session.outputs)
         require(top_k >= 1, "top_k", must="at least 1", value=top_k)
         require(batch_size >= 1, "batch_size", must="at least 1", value=batch_size)
         compute = partial(self._results, top_k=top_k, methods=methods)
@@ -106,7 +110,6 @@ class OnnxClassifier:
         grid = height // config["patch_size"], width // config["patch_size"]
         weights = {name: one for name, one in found.items() if name not in ("logits", "distances")}
         made = ClassifierMaps(config, grid, weights)
-        made.check(methods)
         geometries = [item.geometry for item in batch]
         by_method, stacks = [made.maps(method, geometries) for method in methods], made.stacks(geometries)
         return [

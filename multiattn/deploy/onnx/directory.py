@@ -39,7 +39,7 @@ class ExportedModel:
         Raises:
             ModelError: There is no such directory, it was not exported to ONNX, or for another task.
         """
-        path = Path(folder)
+        path = Path(folder).expanduser()
         config: Any = read_json_file(path / CONFIG, error=ModelError) if (path / CONFIG).is_file() else {}
         if not isinstance(config, Mapping) or config.get("format") != FORMATS["onnx"]:
             raise ModelError(

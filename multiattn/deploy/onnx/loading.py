@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from ...errors import ModelError
+from ...errors import ModelError, reading
 from ...registry import load_part
-from .directory import ExportedModel
+from .directory import CONFIG, ExportedModel
 
 RUNNERS = {
     "classify": f"{__package__}.classify:OnnxClassifier",
@@ -30,4 +30,6 @@ def load(folder: str | Path, *, task: str, threads: int | None = None) -> Any:
     model = ExportedModel.open(folder, task=task, threads=threads)
     if task not in RUNNERS:
         raise ModelError(f"--runtime onnxruntime does {', '.join(RUNNERS)}, but not {task}: leave it out")
-    return load_part(RUNNERS[task])(model)
+    make = load_part(RUNNERS[task])
+    with reading(f"`{model.folder / CONFIG}`", "the configuration of an exported model", error=ModelError):
+        return make(model)

@@ -3,7 +3,7 @@
 Notation: b pictures, l layers, h heads, q query rows, n tokens (prefix first, then patches), k keys.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,6 +17,27 @@ from ...maps.attention_map import AttentionMap, Axis
 from ...maps.method_notes import METHOD_NOTES, STACK_NOTE
 
 METHODS = ("attention", "rollout")
+
+
+def check_exported(methods: Sequence[str], config: Mapping[str, Any], sites: Iterable[str]) -> None:
+    """Check that the weights which methods are computed from were exported.
+
+    Args:
+        methods: Some of `METHODS`.
+        config: `architecture` of the model's `config.json`.
+        sites: The attentions whose weights were exported, perhaps among other names.
+
+    Raises:
+        ModelError: Some were not.
+    """
+    depth = config["depth"]
+    has_pool = config["pool"] == "attention"
+    needed = {f"blocks.{i}.self" for i in range(0 if "rollout" in methods else depth - 1, depth)}
+    if missing := sorted((needed | ({"pool.cross"} if has_pool else set())).difference(sites)):
+        raise ModelError(
+            f"`maps` by {', '.join(methods)} need the attention weights of {missing[0]}, which were not exported: "
+            "export the model again, with --maps '*'"
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,21 +69,6 @@ class ClassifierMaps:
     @cached_property
     def _blocks(self) -> dict[str, np.ndarray]:
         return {name: one for name, one in self.weights.items() if name.endswith(".self")}
-
-    def check(self, methods: Sequence[str]) -> None:
-        """Check that the weights which methods are computed from were exported.
-
-        Raises:
-            ModelError: They were not.
-        """
-        depth = self.config["depth"]
-        has_pool = self.config["pool"] == "attention"
-        needed = {f"blocks.{i}.self" for i in range(0 if "rollout" in methods else depth - 1, depth)}
-        if missing := sorted((needed | ({"pool.cross"} if has_pool else set())) - self.weights.keys()):
-            raise ModelError(
-                f"`maps` by {', '.join(methods)} need the attention weights of {missing[0]}, which were not exported: "
-                "export the model again, with --maps '*'"
-            )
 
     def maps(self, method: str, geometries: Sequence[Geometry]) -> list[AttentionMap]:
         """Return one map for each picture, axes (y, x) in patches."""

@@ -52,7 +52,7 @@ class OnnxRecognizer:
         model: The exported model.
 
     Raises:
-        ModelError: A graph or the vocabulary is missing or damaged, or the model writes no times.
+        ModelError: A graph or the vocabulary is missing or damaged, or the model writes no times or masks its input.
     """
 
     def __init__(self, model: ExportedModel) -> None:
@@ -66,7 +66,13 @@ class OnnxRecognizer:
         )
         if self.tokens.first_timestamp is None or self._sound.scale != "whisper":
             raise ModelError(f"{model.source} must write times, as Whisper does, to be run without torch, but does not")
-        self._encoder, self._decoder = model.session("encoder"), Decoder(model.session("decoder"), config)
+        self._encoder = model.session("encoder")
+        if "lengths" in self._encoder.inputs:
+            raise ModelError(
+                f"{model.source} must read windows of one length, as Whisper does, to be run without torch, but masks "
+                "what comes after a recording instead"
+            )
+        self._decoder = Decoder(model.session("decoder"), config)
 
     @property
     def max_length(self) -> int:

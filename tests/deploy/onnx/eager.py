@@ -19,6 +19,7 @@ class EagerSession:
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
+        self.inputs, self.outputs = tuple(graph.inputs), graph.outputs
 
     def __call__(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
         assert inputs.keys() == self._graph.inputs.keys()

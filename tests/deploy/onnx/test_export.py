@@ -125,6 +125,14 @@ def test_what_cannot_be_exported_is_refused_in_one_line(tmp_path: Path, monkeypa
         export(bundle, tmp_path / "out")
 
 
+def test_a_damaged_configuration_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for config in ({}, {"labels": ["a"], "preprocessing": 3}):
+        (tmp_path / "config.json").write_text(json.dumps({"format": "multiattn-onnx", "task": "classify"} | config))
+        with pytest.raises(ModelError, match="config.json` must be the configuration of an exported model, but is dam"):
+            load("~", task="classify")
+
+
 @pytest.mark.slow
 def test_what_cannot_be_run_is_refused_in_one_line(
     exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

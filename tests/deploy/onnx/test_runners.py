@@ -15,7 +15,7 @@ from multiattn.deploy.onnx.transcribe import OnnxRecognizer
 from multiattn.errors import ModelError
 from multiattn.inputs import ImagePreprocessing
 from multiattn.inputs.geometry import Fit
-from multiattn.models import SingleStream, SingleStreamConfig, TextEncoderConfig, ViT
+from multiattn.models import SingleStream, SingleStreamConfig, SpeechRecognizer, TextEncoderConfig, ViT
 from multiattn.models.domain import Domain
 from multiattn.pipelines import AnswerPipeline, CaptionPipeline, ClassifyPipeline, TranscribePipeline
 from multiattn.weights import ModelBundle
@@ -89,7 +89,7 @@ def test_maps_need_the_weights_that_were_exported(tmp_path: Path) -> None:
     runner = OnnxClassifier(eager_model(tiny_bundle(), tmp_path, sites=["blocks.2.*"]))
     assert len(next(runner.stream(PICTURES, maps="attention")).maps) == 1
     with pytest.raises(ModelError, match="need the attention weights of blocks.0.self, which were not exported"):
-        next(runner.stream(PICTURES, maps="rollout"))
+        runner.stream(PICTURES, maps="rollout")  # before a picture is read
     with pytest.raises(ModelError, match="`maps` must be attention or rollout on onnxruntime, but is 'lrp' instead"):
         runner.stream(PICTURES, maps=["attention", "lrp"])
 
@@ -202,3 +202,10 @@ def test_what_needs_torch_is_refused_by_name(tmp_path: Path, name: str, value: A
 def test_a_recognizer_without_times_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="tiny|must write times, as Whisper does"):
         OnnxRecognizer(eager_model(tiny_speech_bundle(), tmp_path))
+
+
+def test_a_recognizer_that_is_told_how_long_a_recording_is_is_refused(tmp_path: Path) -> None:
+    bundle = tiny_whisper_bundle()
+    config = replace(bundle.require(SpeechRecognizer).config, context="real")
+    with pytest.raises(ModelError, match="must read windows of one length, as Whisper does, to be run without torch"):
+        OnnxRecognizer(eager_model(replace(bundle, model=SpeechRecognizer(config)), tmp_path))
