@@ -178,8 +178,7 @@ class ModelBundle:
             check_vocabulary(self.tokenizer, size, where=where)
         for name in ("suppress", "suppress_first") if sizes else ():
             tokens = self.decoding.get(name) or ()
-            high = [token for token in tokens if type(token) is int and token >= max(sizes)]
-            if high:
+            if high := [token for token in tokens if type(token) is int and token >= max(sizes)]:
                 raise ModelError(
                     f"{where}: `{name}` must be tokens below {max(sizes)}, the size of the vocabulary, but have "
                     f"{short(high[0])} instead"
