@@ -16,6 +16,7 @@ _ROLLOFF = 0.99  # cutoff frequency, as a share of half the lower rate: torchaud
 _FINEST = 640  # the ratio of the rates is rounded to a fraction of integers up to this
 _AT_ONCE = 1 << 14  # periods of the filter
 _LARGEST = 1 << 22  # and so that their product, the size of the filter, is at most this
+_KEPT = 1 << 18  # the largest filter that is kept: odd rates have others of 16 MB, which a server would collect
 
 
 def ratio(source: int, target: int) -> tuple[int, int]:
@@ -39,7 +40,8 @@ def resampled(samples: Float32[np.ndarray, " s"], source: int, target: int) -> F
         return samples
     divisor = math.gcd(source, target)
     source, target = source // divisor, target // divisor
-    bank = _filters(source, target)  # (taps, target)
+    filters = _kept_filters if source * target <= _KEPT else _filters
+    bank = filters(source, target)  # (taps, target)
     reach = (len(bank) - source) // 2
     padded = np.pad(samples, (reach, reach + source))
     periods = sliding_window_view(padded, len(bank))[::source]  # (periods, taps)
@@ -49,7 +51,6 @@ def resampled(samples: Float32[np.ndarray, " s"], source: int, target: int) -> F
     return np.concatenate(parts).reshape(-1)[:length]
 
 
-@lru_cache(maxsize=16)
 def _filters(source: int, target: int) -> Float32[np.ndarray, "taps target"]:
     """Return the windowed sinc for each of the `target` samples that `source` samples become.
 
@@ -62,3 +63,6 @@ def _filters(source: int, target: int) -> Float32[np.ndarray, "taps target"]:
     t = t.clip(-_TAPS, _TAPS)
     values = np.sinc(t) * np.cos(t * np.pi / _TAPS / 2) ** 2 * (base / source)
     return np.ascontiguousarray(values.T.astype(np.float32))
+
+
+_kept_filters = lru_cache(maxsize=16)(_filters)

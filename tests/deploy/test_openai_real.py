@@ -78,7 +78,6 @@ def test_texts_words_and_events_are_those_of_the_pipeline(
         events.append(event)
     *deltas, done = events
     assert "".join(one.delta for one in deltas) == done.text == whole.text and len(deltas) > 3
-    assert times[0] < times[-1] / 2, "the first segment comes long before the last"
     print(
         f"\n{whole.duration:.0f} s of speech: pipeline {alone:.1f} s, server {over:.1f} s; as a stream, the first of "
         f"{len(deltas)} segments after {times[0]:.1f} s, the last after {times[-1]:.1f} s"

@@ -66,7 +66,7 @@ def test_no_cluster(tmp_path, folders, capfd) -> None:
             True,
             "1 GPU of the cluster for each of 3 workers, but 2 of 7",
         ),
-        ({"CPU": 2.0, "GPU": 7.0}, {"GPU": 7.0}, False, "0.66 CPU of the cluster for each of 3 workers, but 0 of 2"),
+        ({"CPU": 2.0, "GPU": 7.0}, {"GPU": 7.0}, False, "0.5 CPU of the cluster for each of 3 workers, but 0 of 2"),
     ],
 )
 def test_no_room(monkeypatch, total, free, uses_gpus, has) -> None:
