@@ -134,6 +134,20 @@ class GenerationConfig:
             rule = f"at most `num_beams` ({self.num_beams}) without `sample`"
             self._check("num_return_sequences", lambda value: value <= self.num_beams, rule)
 
+    def check_vocabulary(self, size: int) -> None:
+        """Check that the tokens which options name are of a vocabulary of this size.
+
+        Raises:
+            ModelError: One is not.
+        """
+        named = {"suppress": self.suppress, "suppress_first": self.suppress_first}
+        for name, tokens in {**named, "forced": tuple(token for _, token in self.forced)}.items():
+            if unknown := [token for token in tokens if token >= size]:
+                raise ModelError(
+                    f"`{name}` must name tokens of the model's vocabulary, from 0 to {size - 1}, but names "
+                    f"{unknown[0]} instead"
+                )
+
     def _check(self, name: str, fits: Callable[[Any], bool], rule: str) -> None:
         value = getattr(self, name)
         if value is not None or name not in _OPTIONAL:

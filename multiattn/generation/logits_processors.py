@@ -14,7 +14,6 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from ..errors import ModelError
 from .config import GenerationConfig
 
 
@@ -166,13 +165,7 @@ def logits_processors_of(
     Raises:
         ModelError: An option names a token outside the vocabulary.
     """
-    named = {"suppress": options.suppress, "suppress_first": options.suppress_first}
-    for name, tokens in {**named, "forced": tuple(token for _, token in options.forced)}.items():
-        if unknown := [token for token in tokens if token >= vocab_size]:
-            raise ModelError(
-                f"`{name}` must name tokens of the model's vocabulary, from 0 to {vocab_size - 1}, but names "
-                f"{unknown[0]} instead"
-            )
+    options.check_vocabulary(vocab_size)
 
     def suppressed(tokens: Collection[int], *, before: int | None = None) -> Suppressed:
         return Suppressed(torch.tensor(list(tokens), dtype=torch.long, device=device), prompt_length, before=before)

@@ -1,7 +1,6 @@
 """configs/serve: the image, and the files for Ray and Kubernetes, held against the command and the code they name."""
 
 import dataclasses
-import importlib.util
 import json
 import re
 import shlex
@@ -18,22 +17,15 @@ from multiattn.deploy.http.settings import Settings
 from multiattn.deploy.ray_app import HEAD, Scale, build
 from multiattn.deploy.ray_cluster import ray_module
 from multiattn.registry import tasks
+from tests.ray_marks import RAY
 
 ROOT = Path(__file__).parent.parent.parent
 FOLDER = ROOT / "configs/serve"
 GUIDE = ROOT / "docs/guides/many-machines.md"
-needs_ray = [
-    pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs the extra `serve-ray`"),
-    # of Ray itself
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-]
 
 
 def with_ray(test: Any) -> Any:
-    for mark in needs_ray:
+    for mark in RAY:
         test = mark(test)
     return test
 

@@ -4,7 +4,6 @@ import argparse
 import asyncio
 import dataclasses
 import gc
-import importlib.util
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -25,15 +24,9 @@ from multiattn.deploy.ray_replica import Answer, ModelReplica, Order
 from multiattn.deploy.ray_server import Machines, scale_of
 from multiattn.deploy.work import TooLateError, Work
 from multiattn.errors import MultiattnError, WrongKindError
+from tests.ray_marks import RAY
 
-pytestmark = [
-    pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs the extra `serve-ray`"),
-    # of Ray itself: loops that it leaves to the collector
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-]
+pytestmark = RAY
 
 ROOT = Path(__file__).parent.parent.parent
 PICTURES = [path.read_bytes() for path in sorted((ROOT / "assets/inputs").rglob("*.png"))[:3]]

@@ -1,7 +1,6 @@
 """The engine on Ray Serve, without a cluster: its deployments answer, refuse and end as they are told."""
 
 import asyncio
-import importlib.util
 import pickle
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -16,15 +15,9 @@ from multiattn.deploy.ray_engine import LostError, RayEngine
 from multiattn.deploy.ray_replica import Answer, Order
 from multiattn.deploy.work import BusyError, CancelledWork, DrainingError, Reply, TooLateError, Work
 from multiattn.errors import InputError
+from tests.ray_marks import RAY
 
-pytestmark = [
-    pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs the extra `serve-ray`"),
-    # of Ray itself: loops that it leaves to the collector
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-]
+pytestmark = RAY
 
 CHOICES = [Choice("photos", "classify", "m"), Choice("talks", "transcribe", "n")]
 DONE = Answer(Reply({"text": "two words"}), batch=2, seconds=0.5)

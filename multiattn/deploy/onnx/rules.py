@@ -9,7 +9,6 @@ from functools import partial
 import numpy as np
 from jaxtyping import Bool, Float, Int64
 
-from ...errors import ModelError
 from ...generation.config import GenerationConfig
 
 Rule = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -31,13 +30,7 @@ def rules_of(
     Raises:
         ModelError: An option names a token outside the vocabulary.
     """
-    named = {"suppress": options.suppress, "suppress_first": options.suppress_first}
-    for name, tokens in {**named, "forced": tuple(token for _, token in options.forced)}.items():
-        if unknown := [token for token in tokens if token >= vocab_size]:
-            raise ModelError(
-                f"`{name}` must name tokens of the model's vocabulary, from 0 to {vocab_size - 1}, but names "
-                f"{unknown[0]} instead"
-            )
+    options.check_vocabulary(vocab_size)
     suppressed = partial(_suppressed, prompt_length=prompt_length)
     rules: list[tuple[object, Rule]] = [  # each with what must be true for it to be needed
         (options.repetition_penalty != 1, partial(repetition_penalty, penalty=options.repetition_penalty)),

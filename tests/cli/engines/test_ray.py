@@ -1,6 +1,5 @@
 """`--engine ray`: a cluster of two workers on this machine, of which one is killed."""
 
-import importlib.util
 import json
 import tempfile
 from pathlib import Path
@@ -12,16 +11,9 @@ from multiattn.cli.engines import ray_actors
 from multiattn.deploy import ray_cluster
 from multiattn.errors import MultiattnError
 from tests.cli.engines.killed import Killed, arguments
+from tests.ray_marks import RAY
 
-pytestmark = [
-    pytest.mark.process,
-    pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs the extra `ray`"),
-    # of Ray itself: sockets and files that it leaves to the collector
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-]
+pytestmark = [pytest.mark.process, *RAY]
 
 
 @pytest.fixture
