@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from .kernel import fused_attention
 from .mask import OPEN, Mask
 from .window import windowed_attention, worth_blocks
 
@@ -110,7 +111,7 @@ class DotProductScore(nn.Module):
         dense = None if mask.is_open or only_causal else mask.dense(q_len, k_len, device=q.device)
         if bias is not None:
             dense = bias if dense is None else bias.masked_fill(~dense, -math.inf)
-        return F.scaled_dot_product_attention(
+        return fused_attention(
             q, k, v, attn_mask=dense, dropout_p=dropout_p, is_causal=only_causal, scale=self.scale
         )
 

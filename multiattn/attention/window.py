@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from .kernel import fused_attention
 from .mask import Mask
 
 _AT_ONCE = 2**22  # elements of keys, values and masks that are copied at once: memory does not grow by them
@@ -123,7 +124,7 @@ def with_global_rows(
     if mask.causal:
         before = torch.arange(k_len, device=k.device) <= mask.global_tokens[:, :, None]  # (#b, g, k)
         allowed = before[:, None] if allowed is None else before[:, None] & allowed
-    mixed = F.scaled_dot_product_attention(
+    mixed = fused_attention(
         rows,
         k,
         v,
@@ -184,7 +185,7 @@ def _blocks(
             k_some = torch.cat([k_some, far.of_blocks(far.k, count)], dim=3)
             v_some = torch.cat([v_some, far.of_blocks(far.v, count)], dim=3)
         folded = [x.transpose(1, 2).flatten(0, 1) for x in (queries[:, :, some], k_some, v_some)]  # (b f, h, ..., d)
-        out = F.scaled_dot_product_attention(
+        out = fused_attention(
             folded[0],
             folded[1],
             folded[2],

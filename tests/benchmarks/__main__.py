@@ -8,6 +8,7 @@ import torch
 from .answer import answer
 from .caption import caption
 from .export import export
+from .half_training import half_training
 from .long_inputs import long_attention, long_picture, long_sound, reversible
 from .memory import memory
 from .precision import precision
@@ -24,6 +25,7 @@ BENCHMARKS = {
     "training": training,
     "checkpointing": checkpointing,
     "compiling": compiling,
+    "half_training": half_training,
     "capture": capture,
     "memory": memory,
     "window": window,
