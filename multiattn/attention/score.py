@@ -111,9 +111,7 @@ class DotProductScore(nn.Module):
         dense = None if mask.is_open or only_causal else mask.dense(q_len, k_len, device=q.device)
         if bias is not None:
             dense = bias if dense is None else bias.masked_fill(~dense, -math.inf)
-        return fused_attention(
-            q, k, v, attn_mask=dense, dropout_p=dropout_p, is_causal=only_causal, scale=self.scale
-        )
+        return fused_attention(q, k, v, attn_mask=dense, dropout_p=dropout_p, is_causal=only_causal, scale=self.scale)
 
     def _mixed_in_half(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Attend from a few queries to keys and values of half precision; the softmax is in fp32."""

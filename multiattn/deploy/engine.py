@@ -149,7 +149,7 @@ class LocalEngine:
 
     def _speech(self, ready: Ready) -> Generator[Reply, None, None]:
         """Transcribe, with the model in memory from the first segment to the last."""
-        with self._memory.using(ready.work.model) as pipeline:
+        with self._memory.using(ready.work.model, ready.work.cancelled) as pipeline:
             yield from speech.stream(pipeline, ready.input, ready.work)
 
     def live(self, model: str, *, rate: int | None, options: Mapping[str, Any]) -> AbstractAsyncContextManager[Live]:
@@ -164,7 +164,7 @@ class LocalEngine:
         if not self._memory.is_loaded(name):
             await self._in_loader(work)
         with ExitStack() as stack:
-            yield await self._in_reader(partial(stack.enter_context, self._memory.using(name)), work)
+            yield await self._in_reader(partial(stack.enter_context, self._memory.using(name, work.cancelled)), work)
 
     # --- steps ---
 
@@ -193,7 +193,7 @@ class LocalEngine:
         return None if computing.is_large(work) else self._read_now(work)
 
     def _read_now(self, work: Work) -> Ready:
-        with self._memory.using(work.model) as pipeline:
+        with self._memory.using(work.model, work.cancelled) as pipeline:
             return computing.read(pipeline, work, self._limits)
 
     async def _in_loader(self, work: Work) -> None:
@@ -202,17 +202,21 @@ class LocalEngine:
 
         def load() -> None:
             try:
-                self._load(work.model)
+                self._load(work.model, work.cancelled)
             except BaseException as error:
                 settle(future, error)
             else:
                 settle(future, None)
 
         threading.Thread(target=load, name="multiattn-load", daemon=True).start()
-        await self._awaited(future, work)
+        try:
+            await self._awaited(future, work)
+        except BaseException:
+            work.cancelled.set()  # the thread may wait for room
+            raise
 
-    def _load(self, name: str) -> None:
-        with self._memory.using(name):
+    def _load(self, name: str, cancelled: threading.Event | None = None) -> None:
+        with self._memory.using(name, cancelled):
             pass
 
     def _compute(self, name: str, batch: Sequence[Ready]) -> Sequence[Any]:

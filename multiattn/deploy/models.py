@@ -12,10 +12,13 @@ from typing import Any, NamedTuple
 
 from ..errors import ModelError, MultiattnError
 from ..registry import tasks
-from .work import EMBED, TRANSLATE, Served, UnavailableError, UnknownModelError
+from .work import EMBED, TRANSLATE, CancelledWork, Served, UnavailableError, UnknownModelError
 
 _FOR = {TRANSLATE: ("transcribe",), EMBED: ("match", "classify", "caption", "answer", "transcribe")}
 """The tasks of models that do what no task of models is called, best first."""
+
+_LOOK = 0.5
+"""Seconds after which what waits for room looks again whether anybody waits for it."""
 
 _ALSO = {"classify": ("match",)}
 """The tasks of models that do another task, too, where they are named: labels of the caller's own."""
@@ -124,18 +127,23 @@ class Memory:
         return self._all[name].memory
 
     @contextmanager
-    def using(self, name: str) -> Iterator[Any]:
+    def using(self, name: str, cancelled: threading.Event | None = None) -> Iterator[Any]:
         """Give the pipeline of a model, which stays in memory in the body.
+
+        Args:
+            name: The model.
+            cancelled: Once set, room is waited for no longer.
 
         Raises:
             UnavailableError: It cannot be loaded, or is larger than the budget.
+            CancelledWork: `cancelled` was set before there was room.
         """
         one = self._all[name]
         with self._changed:
             one.users += 1
         try:
             if one.pipeline is None:
-                self._into_memory(name)
+                self._into_memory(name, cancelled or threading.Event())
             one.used = time.monotonic()
             yield one.pipeline
         finally:
@@ -143,12 +151,12 @@ class Memory:
                 one.users -= 1
                 self._changed.notify_all()
 
-    def _into_memory(self, name: str) -> None:
+    def _into_memory(self, name: str, cancelled: threading.Event) -> None:
         one = self._all[name]
-        with self._loading:
+        with self._turn(cancelled):
             if one.pipeline is not None:  # another thread was quicker
                 return
-            self._make_room(self._known.get(name, 0), but=name)
+            self._make_room(self._known.get(name, 0), name, cancelled)
             try:
                 pipeline = self._load(self._choices[name].model)
             except MultiattnError as error:
@@ -159,10 +167,20 @@ class Memory:
                 raise UnavailableError(
                     f"--memory must be at least {memory / 1e9:.3g} for {name}, but is {self._budget / 1e9:.3g} instead"
                 )
-            self._make_room(memory, but=name)
+            self._make_room(memory, name, cancelled)
             one.memory, one.pipeline = memory, pipeline
 
-    def _make_room(self, needed: int, *, but: str) -> None:
+    @contextmanager
+    def _turn(self, cancelled: threading.Event) -> Iterator[None]:
+        """Load in the body, while no other thread does."""
+        while not self._loading.acquire(timeout=_LOOK):
+            _check(cancelled)
+        try:
+            yield
+        finally:
+            self._loading.release()
+
+    def _make_room(self, needed: int, but: str, cancelled: threading.Event) -> None:
         """Forget the models that were not used for longest, until there is room; wait for those that are used."""
         if self._budget is None:
             return
@@ -173,10 +191,17 @@ class Memory:
                     return
                 idle = [one for one in held if not one.users]
                 if not idle:
-                    self._changed.wait(1.0)
+                    _check(cancelled)
+                    self._changed.wait(_LOOK)
                     continue
                 oldest = min(idle, key=lambda one: one.used)
                 oldest.pipeline, oldest.memory = None, 0
+
+
+def _check(cancelled: threading.Event) -> None:
+    """Raise CancelledWork where nobody waits for the model any more."""
+    if cancelled.is_set():
+        raise CancelledWork("the caller has gone, or the time is over, before there was room for the model")
 
 
 def memory_of(pipeline: Any) -> int:

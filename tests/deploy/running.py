@@ -3,12 +3,10 @@
 import asyncio
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-
-import uvicorn
+from contextlib import contextmanager, nullcontext
 
 from multiattn.deploy.engine import LocalEngine
-from multiattn.deploy.http.server import config_of, listen
+from multiattn.deploy.http.server import Server, config_of, listen
 from multiattn.deploy.http.settings import Settings
 from multiattn.deploy.models import Choice
 from multiattn.deploy.work import Engine
@@ -27,8 +25,9 @@ def served(models: Sequence[Choice], settings: Settings | None = None) -> Iterat
 def running(engine: Engine, settings: Settings) -> Iterator[str]:
     """Serve what an engine computes; give the address."""
     listening = listen("127.0.0.1", 0)
-    server, is_ready = uvicorn.Server(config_of(engine, settings)), threading.Event()
-    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+    server, is_ready = Server(config_of(engine, settings)), threading.Event()
+    server.ready = lambda: None
+    server.capture_signals = nullcontext  # type: ignore[method-assign]  # signals are the main thread's
 
     async def serve() -> None:
         task = asyncio.ensure_future(server.serve([listening]))

@@ -1,21 +1,25 @@
 """What one request may ask for, and how an address that is not there or may not be asked answers."""
 
 import asyncio
+import io
 import json
+import threading
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from typing import Any
 
 import httpx
 import pytest
 from pydantic import ValidationError
 
-from multiattn.deploy.http import bodies
+from multiattn.deploy.http import bodies, gate
 from multiattn.deploy.http.audio import TranscriptionForm
 from multiattn.deploy.http.bodies import checked
 from multiattn.deploy.http.events import events
 from multiattn.deploy.http.options import ClassifyOptions
 from multiattn.deploy.http.problems import ProblemError
 from multiattn.deploy.http.settings import Settings
+from multiattn.deploy.work import Served
 from tests.deploy.running import running
 from tests.deploy.serving import picture
 from tests.deploy.test_patience import NoModels
@@ -92,3 +96,58 @@ def test_events_are_json_whatever_a_text_has() -> None:
 
     (event,) = asyncio.run(sent())
     assert json.loads(event.removeprefix(b"data: "))["delta"].startswith("a ")
+
+
+def test_a_file_that_is_fetched_counts_as_a_body_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Fetched:
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            pass
+
+        def open(self, kind: Any) -> io.BytesIO:
+            return io.BytesIO(b" " * 900)
+
+        def cancel(self) -> None:
+            pass
+
+    monkeypatch.setattr(gate, "_BODIES", 0.8)
+    monkeypatch.setattr(bodies, "WebFile", Fetched)
+    engine: Any = NoModels()
+    with running(engine, Settings(max_body=1000, allow_urls=True, drain=5.0)) as url:
+        for _ in range(2):  # what the first held is given back
+            answer = httpx.post(f"{url}/v1/classify", json={"url": "https://pictures.example/a.png"})
+            assert answer.status_code == 429 and "too many large requests" in answer.json()["detail"]
+        assert httpx.post(f"{url}/v1/classify", json={"file": 1}).status_code == 422
+
+
+@pytest.mark.parametrize("busy", [True, False])
+def test_the_end_takes_no_longer_than_the_time_to_drain(busy: bool) -> None:
+    class Endless(NoModels):
+        patience = -1.0
+
+        def find(self, name: str | None, task: str) -> Served:
+            return Served("slow", task, "slow")
+
+        async def run(self, work: Any) -> Any:
+            asked.set()
+            await asyncio.sleep(60)
+
+        async def close(self, patience: float) -> None:
+            self.patience = patience
+
+    engine: Any = Endless()
+    asked = threading.Event()
+
+    def ask(url: str) -> None:
+        with suppress(httpx.HTTPError):
+            httpx.post(f"{url}/v1/classify", files=picture(), timeout=30)
+
+    with running(engine, Settings(drain=1.0)) as url:
+        thread = threading.Thread(target=ask, args=(url,))
+        if busy:
+            thread.start()
+            assert asked.wait(20)
+    if busy:  # all the time went to the request
+        thread.join(10)
+        assert 0 <= engine.patience < 0.5
+    else:
+        assert 0.5 < engine.patience <= 1

@@ -36,7 +36,7 @@ def test_a_load_may_end_after_its_caller_has_gone(monkeypatch: pytest.MonkeyPatc
     engine = LocalEngine([Choice("classify", "classify", "classify")], Settings(device="cpu"))
     go_on, found = threading.Event(), []
 
-    def load(name: str) -> None:
+    def load(name: str, cancelled: threading.Event) -> None:
         found.append(threading.current_thread())
         assert go_on.wait(10)
         if fails:

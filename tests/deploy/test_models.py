@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import nn
 
+from multiattn.deploy import models
 from multiattn.deploy.models import Choice, Directory, Memory, chosen, shipped_choices
-from multiattn.deploy.work import UnknownModelError
+from multiattn.deploy.work import CancelledWork, UnknownModelError
 from multiattn.errors import ModelError
 
 CHOICES = [
@@ -132,6 +133,32 @@ def test_a_model_that_computes_is_waited_for() -> None:
     assert done.wait(5)
     thread.join()
     assert held.is_loaded("photos") and not held.is_loaded("pets")
+
+
+def test_room_is_waited_for_only_while_somebody_waits_for_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models, "_LOOK", 0.02)
+    held, loaded = memory(15 * 1024)
+    cancelled = [threading.Event(), threading.Event()]
+    raised: list[str] = []
+    use(held, "photos")  # from now on its size is known
+
+    def wait(one: threading.Event) -> None:
+        with pytest.raises(CancelledWork), held.using("photos", one):
+            pytest.fail("there is no room")
+        raised.append(threading.current_thread().name)
+
+    with held.using("pets"):
+        # the first waits for room, the second for its turn
+        threads = [threading.Thread(target=wait, args=(one,), name=str(i)) for i, one in enumerate(cancelled)]
+        for thread in threads:
+            thread.start()
+        for i in (1, 0):
+            cancelled[i].set()
+            threads[i].join(10)
+            assert not threads[i].is_alive()
+    assert raised == ["1", "0"] and loaded == ["photos", "pets"]
+    use(held, "photos")
+    assert held.is_loaded("photos")
 
 
 def test_a_model_larger_than_the_budget_is_refused() -> None:

@@ -14,6 +14,9 @@ from .settings import Settings
 FACTS = "multiattn"
 """The key of a request's state under which it is told to the log: the model and the task."""
 
+HOLD = "multiattn-hold"
+"""The key of a request's state under which is what counts the bytes that are held for it."""
+
 
 def engine_of(request: Request) -> Engine:
     """Return the engine of the application that a request is for."""

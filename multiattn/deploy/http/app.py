@@ -1,5 +1,6 @@
 """The application: `create_app` puts its addresses, its limits and an engine together."""
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -50,7 +51,9 @@ def create_app(engine: Engine, settings: Settings) -> FastAPI:
             yield
         finally:
             app.state.is_ready = False
-            await engine.close(settings.drain)
+            app.state.ends_since = app.state.ends_since or time.monotonic()
+            # requests were waited for before: the end as a whole takes no longer than `drain`
+            await engine.close(max(0.0, settings.drain - (time.monotonic() - app.state.ends_since)))
 
     app = FastAPI(
         title="multiattn",
@@ -64,6 +67,7 @@ def create_app(engine: Engine, settings: Settings) -> FastAPI:
     metrics = Metrics(engine.statistics)
     app.state.engine, app.state.settings = engine, settings
     app.state.metrics, app.state.is_ready = metrics, False
+    app.state.ends_since = None  # when the server was asked to end, by `time.monotonic()`
     for router in _ROUTERS:
         app.include_router(router)
     app.add_middleware(Gate, settings=settings, logs=Logs(), metrics=metrics)

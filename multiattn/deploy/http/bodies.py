@@ -20,6 +20,7 @@ from starlette.exceptions import HTTPException
 
 from ...inputs.fetch import FetchLimits, WebFile
 from ...inputs.files import PICTURES, RECORDINGS, Kind
+from .access import HOLD
 from .problems import ProblemError
 from .settings import Settings
 
@@ -195,6 +196,7 @@ async def _fetched(request: Request, url: object, kind: Kind) -> Upload:
         data = await asyncio.get_running_loop().run_in_executor(_FETCHERS, fetch)
     finally:
         file.cancel()
+    request.scope["state"][HOLD](len(data))
     return Upload(data, url.rpartition("/")[2].partition("?")[0] or None)
 
 

@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ...errors import MultiattnError
-from .access import FACTS
+from .access import FACTS, HOLD
 from .keys import Keys
 from .logs import Logs
 from .metrics import Metrics
@@ -25,7 +25,7 @@ _REFUSED = 2.0
 does not read the answer."""
 
 _BODIES = 16
-"""As much as so many of the largest bodies, all bodies that are held at once may have."""
+"""As much as so many of the largest bodies, all bodies and fetched files that are held at once may have."""
 
 GONE = 499
 """In logs and metrics, the status of a request whose client had gone before the answer."""
@@ -62,6 +62,7 @@ class Gate:
         body = _Body(receive, self._settings, self._held)
         answer = _Answer(send, body, _request_id(headers))
         scope.setdefault("state", {})["request_id"] = answer.request_id
+        scope["state"][HOLD] = body.hold
         start = time.monotonic()
         error: Exception | None = None
         with self._metrics.in_flight():
@@ -76,7 +77,7 @@ class Gate:
                     answered = openai_problem_of if speaks_openai(scope["path"]) else problem_of
                     await answered(raised)(scope, receive, answer)
             finally:
-                self._held.bytes -= body.size
+                self._held.bytes -= body.held
         seconds = time.monotonic() - start
         status = GONE if body.is_gone and not answer.is_whole else answer.status
         path = route_of(scope)
@@ -164,8 +165,19 @@ class _Body:
         self._receive, self._settings, self._held = receive, settings, held
         self._deadline = time.monotonic() + settings.timeout
         self._is_whole = False
-        self.size = 0
+        self.size = self.held = 0
         self.is_gone = False
+
+    def hold(self, size: int) -> None:
+        """Count bytes that are held until the request is done: of the body, or of a file that was fetched for it.
+
+        Raises:
+            ProblemError: All requests under way hold too many (429).
+        """
+        self.held += size
+        self._held.bytes += size
+        if self._held.bytes > self._held.limit:
+            raise ProblemError(429, "too many large requests are under way: try again", headers={"Retry-After": "1"})
 
     async def __call__(self) -> Message:
         if self._is_whole:
@@ -183,12 +195,10 @@ class _Body:
             return message
         size = len(message.get("body", b""))
         self.size += size
-        self._held.bytes += size
         self._is_whole = self._is_whole or not message.get("more_body", False)
         if self.size > self._settings.max_body:
             raise too_large(self._settings)
-        if self._held.bytes > self._held.limit:
-            raise ProblemError(429, "too many large requests are under way: try again", headers={"Retry-After": "1"})
+        self.hold(size)
         return message
 
     async def forget(self) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -36,7 +37,7 @@ def serve(engine: Engine, settings: Settings, say: Callable[[str], None]) -> int
     """
     log_to_stdout()
     listening = listen(settings.host, settings.port)
-    server = _Server(config_of(engine, settings))
+    server = Server(config_of(engine, settings))
     host, port = listening.getsockname()[:2]
     names = ", ".join(one.name for one in engine.served())
     server.ready = lambda: say(f"serving {names} on http://{f'[{host}]' if ':' in host else host}:{port}")
@@ -75,18 +76,25 @@ def listen(host: str, port: int) -> socket.socket:
     return found
 
 
-class _Server(uvicorn.Server):
+class Server(uvicorn.Server):
     """uvicorn's server, which says when it is ready, and whose end by a signal is an end like any other."""
 
     ready: Callable[[], None]
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and say that it is ready."""
         await super().startup(sockets)
         if self.started and not self.should_exit:
             self.ready()
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End; from now on the time to drain counts."""
+        self.config.app.state.ends_since = time.monotonic()  # type: ignore[union-attr]
+        await super().shutdown(sockets)
+
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
+        """End on a signal in the body."""
         before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
