@@ -76,9 +76,13 @@ def scenes(count: int) -> list[Image.Image]:
 
 def of_folder(folder: Path, count: int) -> list[Image.Image]:
     """Pictures of a folder and those below it."""
+    return [Image.open(path).convert("RGB") for path in _drawn(folder, count)]
+
+
+def _drawn(folder: Path, count: int) -> list[Path]:
     found = sorted(path for path in folder.rglob("*") if path.suffix in (".jpg", ".png"))
     Random(0).shuffle(found)
-    return [Image.open(path).convert("RGB") for path in found[:count]]
+    return found[:count]
 
 
 def without_known(folder: Path) -> Iterator[Path]:
@@ -157,9 +161,20 @@ def answer(data: Path, count: int, model: str) -> None:
     _table(pipeline, "unlike them", others | drawn)
 
 
+def _top1(pipeline: ClassifyPipeline, folder: Path, count: int) -> None:
+    """Print how many of a labelled folder's pictures are named right, as they are and as they may come."""
+    labels = [path.parent.name for path in _drawn(folder, count)]
+    print("\n| CIFAR-10, validation | pictures | top-1 |\n| --- | --- | --- |")
+    for kind, pictures in again("as they are", of_folder(folder, count)).items():
+        results = pipeline.stream(pictures, batch_size=100)
+        right = sum(one.predictions[0].label == label for one, label in zip(results, labels, strict=True))
+        print(f"| {kind} | {count} | {right / count:.1%} |", flush=True)
+
+
 def classify(data: Path, count: int, model: str) -> None:
-    """The picture check of the classifier."""
+    """The picture check of the classifier, and its accuracy on pictures as people have them."""
     pipeline = multiattn.load(model, task="classify", device="cpu")
+    _top1(pipeline, data / "cifar10" / "validation", 6 * count)
     known = of_folder(data / "cifar10" / "validation", 4 * count)
     paths = [path for split in ("validation", "test", "train") for path in without_known(data / "flickr8k" / split)]
     flickr = [Image.open(path).convert("RGB") for path in paths[: 2 * count]]
