@@ -51,6 +51,10 @@ class ExportedModel:
             raise ModelError(f"`{folder}` must be a model for {task}, but is one for {known} instead: give another")
         return cls(path, config, threads)
 
+    def __post_init__(self) -> None:
+        """Have what `config.json` lacks told."""
+        object.__setattr__(self, "config", _complete(self.config, self.folder / CONFIG))
+
     @property
     def source(self) -> str:
         """Its name in messages."""
@@ -101,6 +105,21 @@ class ExportedModel:
         if not self.has(name):
             raise ModelError(f"`{self.folder}` must have the graph {path.name}, but lacks it: export it again")
         return Session(path, threads=self.threads)
+
+
+class _Complete(dict[str, Any]):
+    """An object of `config.json`: what it lacks is told."""
+
+    source: Path
+
+    def __missing__(self, key: str) -> Any:
+        raise ModelError(f"`{self.source}` must have `{key}`, but lacks it: export the model again")
+
+
+def _complete(config: Mapping[str, Any], source: Path) -> _Complete:
+    found = _Complete((key, _complete(one, source) if isinstance(one, dict) else one) for key, one in config.items())
+    found.source = source
+    return found
 
 
 def _tuples(value: Any) -> Any:

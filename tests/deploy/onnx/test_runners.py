@@ -94,6 +94,31 @@ def test_maps_need_the_weights_that_were_exported(tmp_path: Path) -> None:
         runner.stream(PICTURES, maps=["attention", "lrp"])
 
 
+def test_what_a_config_lacks_is_told(tmp_path: Path) -> None:
+    whole = eager_model(tiny_bundle(), tmp_path, sites=["*"])
+
+    def outcome(config: Any) -> Any:
+        try:
+            model = replace(whole, config=config)
+            object.__setattr__(model, "graphs", whole.graphs)
+            runner = OnnxClassifier(model)
+            return [one.to_dict() for one in runner.stream(PICTURES[:1], maps="rollout")]
+        except ModelError as error:
+            return str(error)
+
+    wanted, architecture = outcome(whole.config), whole.config["architecture"]
+    assert isinstance(wanted, list)
+    told = set()
+    for name in whole.config.keys() | architecture.keys():
+        less = {key: value for key, value in architecture.items() if key != name}
+        config = {key: value for key, value in (whole.config | {"architecture": less}).items() if key != name}
+        found = outcome(config)
+        if found != wanted:
+            assert found == f"`{tmp_path / 'config.json'}` must have `{name}`, but lacks it: export the model again"
+            told.add(name)
+    assert {"architecture", "preprocessing", "labels", "patch_size", "depth"} <= told
+
+
 @pytest.mark.parametrize(
     "options",
     [
