@@ -134,8 +134,12 @@ class MatchTask(BaseTask[CaptionBatch, MatchNeeds, TextFacts]):
         super().on_train_batch_start(batch, batch_idx)
         set_mode(self.model.vision, not self.vision_is_frozen)
 
-    def on_train_batch_end(self, *given: Any) -> None:
-        """Bound the factor of the similarities. Source: Radford et al. 2021, section 2.5."""
+    def optimizer_step(self, *given: Any, **named: Any) -> None:
+        """Bound the factor of the similarities, before anything averages or saves it.
+
+        Source: Radford et al. 2021, section 2.5.
+        """
+        super().optimizer_step(*given, **named)
         with torch.no_grad():
             self.model.logit_scale.clamp_(max=math.log(self.max_scale))
 

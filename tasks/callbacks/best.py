@@ -1,18 +1,28 @@
 """The state with the best validation."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from ..states import write_whole_states
 
+_PATHS = ("best_model_path", "kth_best_model_path", "last_model_path")
+_ERRORS = ("loss", "wer", "cer")
+"""How the names of metrics end of which less is better."""
+
 
 class BestCheckpoint(ModelCheckpoint):
-    """The state with the best validation, in `RUN/best/best.ckpt`; `ModelDirectory` exports it."""
+    """The state with the best validation, in `RUN/best/best.ckpt`; `ModelDirectory` exports it.
 
-    def __init__(self, monitor: str = "val/top1", mode: Literal["min", "max"] = "max") -> None:
+    Args:
+        monitor: The metric that says which is best.
+        mode: Whether the smallest or the largest is; by default the smallest loss or error rate, else the largest.
+    """
+
+    def __init__(self, monitor: str = "val/top1", mode: Literal["min", "max"] | None = None) -> None:
+        mode = mode or ("min" if monitor.endswith(_ERRORS) else "max")
         super().__init__(filename="best", monitor=monitor, mode=mode, enable_version_counter=False)
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -20,3 +30,15 @@ class BestCheckpoint(ModelCheckpoint):
         self.dirpath = str((Path(trainer.default_root_dir) / "best").resolve())
         write_whole_states(trainer)
         super().setup(trainer, pl_module, stage)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with the best so far, also where the run's folder was moved: Lightning would forget its score."""
+        here = Path(self.dirpath or "")
+
+        def moved(path: str) -> str:
+            found = here / Path(path).name
+            return str(found) if path and found.is_file() else path
+
+        paths = {name: moved(state_dict[name]) for name in _PATHS if state_dict.get(name)}
+        best = {moved(path): score for path, score in state_dict.get("best_k_models", {}).items()}
+        super().load_state_dict({**state_dict, **paths, "best_k_models": best, "dirpath": self.dirpath})

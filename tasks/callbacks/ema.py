@@ -23,6 +23,7 @@ class EMA(Callback):
     The decay grows with the number of updates n, as `min(decay, (1 + n) / (10 + n))`, so that the random weights of the
     beginning lose their influence soon, also in a short training. Running statistics are averaged like weights.
 
+    Averages of weights in half precision are kept in fp32, where a step's share of a difference is not lost.
     Where weights are divided among processes, each process averages its part. A state has the averages as its
     `state_dict`, and the weights that are trained beside them.
     Source: TensorFlow's `ExponentialMovingAverage`, `num_updates`; the keys of a state are those of Lightning's
@@ -33,6 +34,7 @@ class EMA(Callback):
         require(0 <= decay < 1, "decay", must="at least 0 and below 1", value=decay)
         self.decay = decay
         self._averages: dict[str, Tensor] = {}  # by the keys of the module's `state_dict`; empty before the first step
+        self._parked: dict[str, Tensor] = {}  # weights of half precision, while the module has their averages
         self._updates = 0
         self._seen_step = 0
         self._is_exported = False  # whether the module has the averages for good
@@ -50,6 +52,7 @@ class EMA(Callback):
             )
         if stage == "fit":
             self._averages, self._updates, self._seen_step, self._is_exported = {}, 0, 0, False
+            self._parked = {}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Move averages that were loaded to the device of the weights."""
@@ -73,9 +76,9 @@ class EMA(Callback):
             floats = [pair for pair in pairs if pair[0].is_floating_point()]
             for average, value in (pair for pair in pairs if not pair[0].is_floating_point()):
                 average.copy_(value)  # a counter
-            torch._foreach_lerp_([average for average, _ in floats], [value for _, value in floats], share)
+            torch._foreach_lerp_([average for average, _ in floats], [_wide(value) for _, value in floats], share)
         else:
-            self._averages = {name: value.clone() for name, value in state.items()}
+            self._averages = {name: _wide(value.clone()) for name, value in state.items()}
         self._updates += 1
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -93,6 +96,12 @@ class EMA(Callback):
         state = module.state_dict()
         for name, average in self._averages.items():
             one, two = own_part(average), own_part(state[name])
+            if one.dtype != two.dtype:  # the average would not come back whole from the module
+                parked = self._parked.pop(name, None)
+                if parked is None:
+                    self._parked[name] = two.clone()
+                two.copy_(one if parked is None else parked)
+                continue
             before = two.clone()
             two.copy_(one)
             one.copy_(before)
@@ -136,6 +145,11 @@ class EMA(Callback):
         The averages of a state without begin at its weights.
         """
         if trainer.state.fn == "fit" and TRAINED in checkpoint:
-            self._averages = {name: value.clone() for name, value in checkpoint["state_dict"].items()}
+            self._averages = {name: _wide(value.clone()) for name, value in checkpoint["state_dict"].items()}
             self._updates = int(checkpoint[_AVERAGING]["n_averaged"])
             pl_module.load_state_dict(checkpoint[TRAINED])
+
+
+def _wide(value: Tensor) -> Tensor:
+    """Return a value of half precision in fp32, and another as it is."""
+    return value.float() if value.dtype in (torch.bfloat16, torch.float16) else value

@@ -3,6 +3,7 @@
 from typing import Any
 
 import lightning.pytorch as pl
+import pytest
 import torch
 from torch import nn
 
@@ -46,3 +47,27 @@ def test_running_statistics_are_averaged_with_the_weights_and_counters_are_copie
         torch.testing.assert_close(value, expected[name])
     ema.on_validation_epoch_end(trainer, module)
     assert all(torch.equal(value, trained[name]) for name, value in module.state_dict().items())
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_averages_of_half_precision_are_kept_in_fp32(dtype: torch.dtype) -> None:
+    module, ema = Small().to(dtype), EMA(decay=0.999)
+    trainer: Any = None
+    weight = module.part[0].weight
+    for step in range(3000):  # in half precision, a thousandth of a half would not move 1
+        with torch.no_grad():
+            weight.fill_(1.0 if step == 0 else 1.5)
+        ema.update(module)
+        if step % 100 == 0:  # a validation loses nothing of them
+            ema.on_validation_epoch_start(trainer, module)
+            ema.on_validation_epoch_end(trainer, module)
+            assert float(weight.detach()[0, 0]) == (1.0 if step == 0 else 1.5)
+    expected = 1.0
+    for step in range(1, 3000):
+        expected += (1 - min(0.999, (1 + step) / (10 + step))) * (1.5 - expected)
+    state: dict[str, Any] = {"state_dict": module.state_dict()}
+    ema.on_save_checkpoint(trainer, module, state)
+    average = state["state_dict"]["part.0.weight"]
+    assert average.dtype == torch.float32 and float(average[0, 0]) == pytest.approx(expected, abs=1e-4)
+    ema.on_train_end(trainer, module)
+    assert weight.dtype == dtype and float(weight.detach()[0, 0]) == pytest.approx(expected, rel=2**-8)

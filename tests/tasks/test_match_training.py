@@ -133,7 +133,7 @@ def test_the_scale_is_bounded() -> None:
     task.model = TwoTowers(tiny_match_bundle().config)
     with torch.no_grad():
         task.model.logit_scale.fill_(5.0)
-    task.on_train_batch_end(None, None, 0)
+    task.optimizer_step(0, 0, torch.optim.SGD(task.model.parameters(), lr=0.0), lambda: None)
     assert float(task.model.logit_scale.detach()) == pytest.approx(math.log(20))
 
 
@@ -160,3 +160,12 @@ def test_a_trained_model_keeps_its_objective(matcher: Path, encoder: Path) -> No
         MatchTask(pretrained=str(encoder))
     with pytest.raises(ModelError, match="`vision.overrides` must be among dropout, .*, but has pool: the weights"):
         MatchTask(pretrained=str(matcher), vision=VisionEncoder(overrides={"pool": "mean"}))
+
+
+def test_the_scale_that_is_saved_is_bounded(captioned: Path, tmp_path: Path) -> None:
+    config = write_match_config(tmp_path / "c.yaml", root=captioned, run=tmp_path)
+    options = ["--model.max_scale=10", "--checkpoint.every_n_steps=1", "--trainer.max_steps=1"]
+    assert main(["fit", "--config", str(config), *options]) == 0
+    states = [torch.load(path) for path in (tmp_path / "checkpoints").glob("*.ckpt")]
+    scales = [one for state in states for name, one in state["state_dict"].items() if name.endswith("logit_scale")]
+    assert scales and all(float(one) <= math.log(10) + 1e-6 for one in scales)

@@ -56,6 +56,19 @@ def test_killed_then_interrupted_is_bitwise_the_same(pictures: Path, tmp_path: P
     assert all(torch.equal(one[k], other[k]) for k in other)
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # Lightning's own on this torch
+def test_a_limit_within_an_epoch_is_a_place_to_go_on_from(pictures: Path, tmp_path: Path) -> None:
+    config = write_config(tmp_path / "c.yaml", root=pictures, run=tmp_path)
+    fit = ["fit", "--config", str(config), "--trainer.max_epochs=2"]
+    assert main([*fit, "--trainer.max_steps=5"]) == 0
+    assert (tmp_path / "checkpoints" / "step-000000005.ckpt").is_file()  # of 11 batches
+    assert main(fit) == 0
+    state = torch.load(tmp_path / "checkpoints" / "step-000000022.ckpt")
+    assert state["loops"]["fit_loop"]["epoch_progress"]["total"]["processed"] == 2
+    assert state["loops"]["fit_loop"]["epoch_loop.batch_progress"]["total"]["ready"] == 22
+
+
 @pytest.mark.filterwarnings("default")  # Lightning's own on this torch
 def test_going_on_from_an_earlier_state_replaces_the_later_ones(pictures: Path, tmp_path: Path) -> None:
     config = write_config(tmp_path / "c.yaml", root=pictures, run=tmp_path)
