@@ -114,6 +114,7 @@ class Container:
             self.close()
             raise InputError(f"{self.name} must have sound, but is {self._what} without a sound track instead.")
         self._track = tracks[0]
+        self._zero = _start_of_film(self._container)
 
     def _begin(self) -> None:
         self._is_over = self._has_failed = False
@@ -141,7 +142,8 @@ class Container:
         kind = self._container.format.name
         if kind.startswith(("mov", "flac", "avi", "wav", "aiff", "w64", "au", "tta", "ape", "wv")):
             if self._track.duration is not None and self._track.time_base is not None:
-                return float(self._track.duration * self._track.time_base)
+                start = float((self._track.start_time or 0) * self._track.time_base)
+                return float(self._track.duration * self._track.time_base) + self._lead(start)
         if kind.startswith("matroska") and len(self._container.streams) == 1 and self._container.duration:
             return float(self._container.duration) / 1_000_000  # microseconds
         return None
@@ -180,6 +182,8 @@ class Container:
             if (time := frame.time) is not None:
                 if not at or time < expected - _PAUSE:  # the first frame, or that of another recording
                     expected, base = time, time - at / self.rate
+                    if not at and (lead := self._lead(time)):
+                        expected = base = time - lead
                 gap = min(time - expected, time - base - at / self.rate)
                 expected = time + frame.samples / frame.sample_rate
             gap = gap if self._shortest() < gap <= _MOST_SILENCE - filled else 0.0
@@ -201,6 +205,11 @@ class Container:
                 samples = even.to_ndarray().reshape(even.samples, -1)
                 at += len(samples)
                 yield samples
+
+    def _lead(self, start: float) -> float:
+        """Return the seconds of silence before a sound track that starts at this time in a film."""
+        lead = 0.0 if self._zero is None else start - self._zero
+        return lead if _GAP < lead <= _MOST_SILENCE else 0.0
 
     def _shortest(self) -> float:
         """Return the seconds above which a gap is filled."""
@@ -226,6 +235,17 @@ class Container:
             self._losses.cut(end, stated, self._is_short or "its end cannot be decoded")
         if (reason := self._broken or self._is_short) and self._losses.damage(end) is None:
             self._losses.somewhere(reason)
+
+
+def _start_of_film(container: Any) -> float | None:
+    """Return the earliest start of the streams of a film, in seconds; None for a file of sound, also with a cover."""
+    from av.stream import Disposition
+
+    streams = [one for one in container.streams if not one.disposition & Disposition.attached_pic]
+    if not any(one.type == "video" for one in streams):
+        return None
+    starts = [one.start_time * one.time_base for one in streams if one.start_time is not None and one.time_base]
+    return float(min(starts)) if starts else None
 
 
 def missing_bytes(stream: BufferedIOBase) -> tuple[str, float | None]:

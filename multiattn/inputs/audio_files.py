@@ -7,8 +7,9 @@ webm, by `audio_containers`. All return float samples from -1 to 1 as `[samples,
 import io
 import math
 import weakref
+from functools import partial
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -147,6 +148,9 @@ def _open(path: Path | None, opener: Opener, name: str, *, strict: bool) -> Sour
                 raise damaged(name, "no sound is found in it")
     if not head:
         raise WrongKindError(f"{name} must be {RECORDING}, but is empty instead. Fetch or export it again.")
+    if tags and head.startswith((b"RIFF", b"FORM", b"RF64")):
+        # through a stream, libsndfile takes the length of the tags off the sound
+        opener = partial(_after, opener, tags)
     suffix = path.suffix.lower() if path else ""
     if container := looks_like(head, _CONTAINERS):
         return _open_container(opener, name, container, strict=strict)
@@ -232,6 +236,38 @@ class _Bytes(io.BytesIO):
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
         return super().seek(max(0, offset) if whence == 0 else offset, whence)
+
+
+def _after(opener: Opener, start: int) -> io.BufferedReader:
+    return io.BufferedReader(_After(opener(), start))
+
+
+class _After(io.RawIOBase):
+    """A file from an offset on; closing it closes the file."""
+
+    def __init__(self, file: io.BufferedIOBase, start: int) -> None:
+        self._file, self._start = file, start
+        file.seek(start)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        place = self._start + max(0, offset) if whence == 0 else offset
+        return self._file.seek(place, whence) - self._start
+
+    def tell(self) -> int:
+        return self._file.tell() - self._start
+
+    def readinto(self, buffer: Any, /) -> int:
+        return self._file.readinto(buffer)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 class _Array:

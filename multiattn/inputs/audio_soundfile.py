@@ -156,6 +156,9 @@ class SoundFile:
             if self._file.subtype.startswith("MPEG") or self._file.format == "SDS":
                 self._file.close()
                 raise NotSound("")
+            if self._file.format in ("WAV", "WAVEX") and not self._file.frames and self._is_unfinished():
+                self._file.close()
+                raise NotSound("")
         except soundfile.LibsndfileError as error:
             self._stream.close()
             unknown = ("not recognised", "unknown format", "unsupported", "unimplemented", "unspecified")
@@ -164,6 +167,25 @@ class SoundFile:
         except BaseException:
             self._stream.close()
             raise
+
+    def _is_unfinished(self) -> bool:
+        """Tell whether samples follow a WAV's header that states none: its writer was ended too early."""
+        with self._opener() as stream:
+            stream.seek(12)
+            while len(chunk := stream.read(8)) == 8:
+                size = int.from_bytes(chunk[4:], "little")
+                if chunk[:4] == b"data":
+                    after, there = stream.tell(), stream.seek(0, 2)
+                    stream.seek(after)
+                    follows = stream.read(8)  # a chunk with facts may follow the data of an empty recording
+                    is_chunk = follows[:4].isascii() and follows[:4].decode("ascii").isprintable()
+                    return (
+                        not size
+                        and there > after
+                        and not (is_chunk and after + 8 + int.from_bytes(follows[4:], "little") <= there)
+                    )
+                stream.seek(size + size % 2, 1)
+        return False
 
     def _restart(self) -> None:
         self.close()

@@ -19,7 +19,7 @@ from .image_budget import check_size, reduce_to_budget
 from .image_damage import Part, read_part
 from .image_depth import stated_white
 from .image_files import HEAD, PICTURE, WHOLE, DamagedImage, Stream, open_picture
-from .pixels import DARK, dark_remark, from_array, from_tensor, high_bytes, to_rgb, with_low_bytes
+from .pixels import DARK, dark_remark, from_array, from_tensor, high_bytes, invert, to_rgb, with_low_bytes
 from .streams import NamedStream
 from .tensors import TensorLike
 
@@ -27,6 +27,7 @@ ImageSource: TypeAlias = str | Path | bytes | NamedStream | Image.Image | np.nda
 """What `load_image` accepts."""
 
 _ORIENTATION = 274  # the tag in EXIF
+_PHOTOMETRIC = 262  # the tag in TIFF; 0: white is zero
 _SIDEWAYS = (5, 6, 7, 8)  # its values that swap height and width
 
 
@@ -224,6 +225,8 @@ def _decode(stream: Stream, *, name: str, max_pixels: int, ink: int | None = Non
                 picture.load_end()
         finally:
             picture.__dict__.pop("load_prepare", None)  # a circle that would keep the pixels
+        if picture.format == "TIFF" and picture.mode.startswith("I;16") and picture.tag_v2.get(_PHOTOMETRIC) == 0:
+            invert(picture, white)  # white is zero; PIL inverts it for 8 bits only
         return _Decoded(picture, (width, height), white, deep)
 
 

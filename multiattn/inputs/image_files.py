@@ -101,7 +101,7 @@ def open_picture(stream: Stream, head: bytes, name: str, *, max_pixels: int) -> 
             if head.startswith(b"\0\0\1\0"):
                 _check_icon(stream, name, max_pixels)
             stream.seek(0)
-            return factory(stream, "")
+            return _without_padding(factory(stream, ""), head)
         except InputError:
             raise
         except Image.DecompressionBombError:
@@ -112,6 +112,14 @@ def open_picture(stream: Stream, head: bytes, name: str, *, max_pixels: int) -> 
         raise WrongKindError(f"{name} must be {PICTURE}, but is {_describe(head)} instead. Is it the right file?")
     with reading(name, WHOLE, error=DamagedImage):
         raise failed
+
+
+def _without_padding(picture: Any, head: bytes) -> Any:
+    """Leave out the fourth byte of the pixels of a TGA file whose header says that it is no alpha."""
+    if picture.format == "TGA" and picture.mode == "RGBA" and not head[17] & 15 and head[16] == 32:
+        picture._mode = "RGB"
+        picture.tile = [tile._replace(args=("BGRX", *tile.args[1:])) for tile in picture.tile]
+    return picture
 
 
 def too_large(name: str, max_pixels: int) -> InputError:

@@ -71,6 +71,21 @@ def _over_white(part: Image.Image) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", layer.size, (255, 255, 255, 255)), layer).convert("RGB")
 
 
+def invert(picture: Image.Image, white: float | None) -> None:
+    """Invert a picture in mode I;16 in place.
+
+    Args:
+        picture: The picture, in which 0 is white.
+        white: The largest value that the file states; 65535 where it states none, or holds larger ones.
+    """
+    top = 65535 if white is None else int(white)
+    if any(int(np.asarray(picture.crop(box)).max()) > top for box in _boxes(picture)):
+        top = 65535
+    for box in _boxes(picture):
+        values = np.asarray(picture.crop(box))
+        picture.paste(Image.fromarray((top - values.astype(np.int64)).astype(values.dtype)), box[:2])
+
+
 def _values(part: Image.Image, low: float) -> np.ndarray:
     """The pixels as float64, from 0 on."""
     values = np.asarray(part).astype(np.float64)

@@ -194,6 +194,33 @@ def test_a_wav_of_unstated_length_is_read_to_its_end() -> None:
     assert len(load_audio(bytes(data))) == 777
 
 
+@pytest.mark.parametrize("riff", [0, 36, None])
+def test_a_wav_whose_header_was_never_finished_is_read_to_its_end(riff: int | None, tmp_path: Path) -> None:
+    data = bytearray(written(noise(777), 16_000))
+    place = data.index(b"data") + 4
+    data[place : place + 4] = bytes(4)
+    if riff is not None:
+        data[4:8] = riff.to_bytes(4, "little")
+    (tmp_path / "a.wav").write_bytes(data)
+    for source in (bytes(data), tmp_path / "a.wav"):
+        assert len(load_audio(source)) == 777
+
+
+@pytest.mark.parametrize("after", [b"", b"LIST\4\0\0\0INFO"])
+def test_an_empty_wav_stays_empty(after: bytes) -> None:
+    with pytest.raises(InputError, match="must have at least one sample"):
+        load_audio(written(noise(0), 16_000) + after)
+
+
+@pytest.mark.parametrize("kind", ["WAV", "AIFF", "RF64"])
+def test_a_tag_before_a_recording_takes_nothing_off_it(kind: str, tmp_path: Path) -> None:
+    data = written(noise(777), 16_000, format=kind)
+    tagged = b"ID3\3\0\0\0\0\0\x0a" + bytes(10) + data
+    (tmp_path / "a").write_bytes(tagged)
+    for source in (tagged, tmp_path / "a"):
+        assert torch.equal(load_audio(source), load_audio(data))
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_samples_that_are_no_numbers_are_said_with_their_time(value: float) -> None:
     samples = noise(2, 16_003)
@@ -316,3 +343,28 @@ def test_a_container_that_pyav_refuses_without_a_reason_of_the_system_is_named(t
     (tmp_path / "a.m4a").write_bytes(b"\0\0\0\x0cftypM4A ")
     with pytest.raises(InputError, match=r"a\.m4a` must be a whole recording, but is damaged .* \(no such demuxer\)"):
         load_audio(tmp_path / "a.m4a")
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "mp4", "ts"])
+@pytest.mark.parametrize("late", [0, 1])
+def test_sound_that_starts_late_in_a_film_keeps_its_time(suffix: str, late: int, tmp_path: Path) -> None:
+    rate = 16_000
+    with av.open(str(tmp_path / f"a.{suffix}"), "w") as container:
+        film = container.add_stream("mpeg4", rate=10, width=16, height=16, pix_fmt="yuv420p")
+        track = container.add_stream("aac", rate=rate, layout="mono")
+        for at in range(20):
+            image = av.VideoFrame(16, 16, "yuv420p")
+            image.pts = at
+            container.mux(film.encode(image))
+        container.mux(film.encode(None))
+        tone = np.sin(np.arange(10 * 1024, dtype=np.float32) * 0.2)[None] * 0.5
+        for start in range(0, tone.shape[1], 1024):
+            frame = av.AudioFrame.from_ndarray(tone[:, start : start + 1024].copy(), format="fltp", layout="mono")
+            frame.rate, frame.pts = rate, late * rate + start
+            container.mux(track.encode(frame))
+        container.mux(track.encode(None))
+    with Recording.open(tmp_path / f"a.{suffix}", strict=False) as recording:
+        found = torch.cat(list(recording.blocks()))
+        assert recording.damaged is None
+        assert recording.duration is None or recording.duration == pytest.approx(len(found) / rate, abs=0.15)
+    assert int(found.abs().gt(0.05).nonzero()[0]) / rate == pytest.approx(late, abs=0.1)

@@ -138,6 +138,23 @@ def test_16_bit_is_scaled_not_clipped(kind: str) -> None:
     assert np.array_equal(loaded[:, :, 0], np.rint(ramp / 257))
 
 
+@pytest.mark.parametrize("options", [{}, {"compression": "tga_rle"}])
+def test_a_tga_that_states_no_alpha_has_none(options: dict[str, str]) -> None:
+    data = bytearray(encode(Image.new("RGBA", (WIDTH, HEIGHT), (*RED, 0)), "TGA", **options))
+    assert load_image(bytes(data)).getpixel((0, 0)) == WHITE
+    data[17] &= 0xF0
+    assert load_image(bytes(data)).getpixel((0, 0)) == RED
+
+
+@pytest.mark.parametrize(("white", "top"), [({}, 65535), ({341: 4095}, 4095)])
+def test_a_16_bit_tiff_in_which_white_is_zero_is_no_negative(white: dict[int, int], top: int) -> None:
+    ramp = np.linspace(0, top, HEIGHT * WIDTH).astype(np.uint16).reshape(HEIGHT, WIDTH)
+    data = encode(Image.fromarray(ramp), "TIFF", tiffinfo={262: 0} | white)
+    stated = struct.pack("<HHIHH", 262, 3, 1, 1, 0)  # PIL writes "black is zero" whatever it is told
+    data = data.replace(stated, struct.pack("<HHIHH", 262, 3, 1, 0, 0))
+    assert np.array_equal(np.asarray(load_image(data))[:, :, 0], np.rint((top - ramp.astype(float)) * (255 / top)))
+
+
 @pytest.mark.parametrize(
     ("mode", "dtype", "top"), [("I", np.int32, 65535), ("F", np.float32, 1), ("F", np.float32, 255)]
 )

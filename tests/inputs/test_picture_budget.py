@@ -252,6 +252,7 @@ import sys
 from multiattn.inputs import ImagePreprocessing, load_image, read_image
 import io
 from PIL import Image
+import torch  # the budget is of pictures, not of libraries that are imported when they are first used
 preprocessing = ImagePreprocessing((224, 224), (224, 224), "bicubic", (0.5,) * 3, (0.5,) * 3)
 peak = lambda: next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith("VmHWM"))
 before = peak()
