@@ -33,12 +33,9 @@ class BestCheckpoint(ModelCheckpoint):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on with the best so far, also where the run's folder was moved: Lightning would forget its score."""
-        here = Path(self.dirpath or "")
-
-        def moved(path: str) -> str:
-            found = here / Path(path).name
-            return str(found) if path and found.is_file() else path
-
-        paths = {name: moved(state_dict[name]) for name in _PATHS if state_dict.get(name)}
-        best = {moved(path): score for path, score in state_dict.get("best_k_models", {}).items()}
-        super().load_state_dict({**state_dict, **paths, "best_k_models": best, "dirpath": self.dirpath})
+        here, best = Path(self.dirpath or ""), Path(state_dict.get("best_model_path", ""))
+        if best.name and best.parent != here and (here / best.name).is_file():
+            paths = {name: str(here / Path(state_dict[name]).name) for name in _PATHS if state_dict.get(name)}
+            models = {str(here / Path(path).name): score for path, score in state_dict["best_k_models"].items()}
+            state_dict = {**state_dict, **paths, "best_k_models": models, "dirpath": self.dirpath}
+        super().load_state_dict(state_dict)

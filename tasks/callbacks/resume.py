@@ -132,7 +132,7 @@ class ResumeCheckpoint(Checkpoint):
         elif not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
             # stopped within an epoch, by `max_steps` or `max_time`: Lightning has counted the epoch as done by now
             for counts in checkpoint["loops"]["fit_loop"]["epoch_progress"].values():
-                counts["processed"] = min(counts["processed"], counts["started"] - 1)
+                counts["processed"] = min(counts["processed"], max(0, counts["started"] - 1))
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
