@@ -4,7 +4,8 @@ A weight is packed once, in the order of the processor's own instructions (VNNI 
 let go. Sums are whole numbers; what is returned is fp32. Each row of an input has a scale of its own, so that no result
 depends on what the other rows are. There are two kernels. FBGEMM's, which quantizes an input in the same call, is the
 faster one for any number of rows; oneDNN's is for machines without it. A row alone FBGEMM quantizes its own way: by
-its least and largest value. It differs from the same row among others by the rounding.
+its least and largest value. It differs from the same row among others by the rounding; with oneDNN on AMX, so does a
+row among another number of rows, by a rounding of fp32.
 
 Source: Jacob et al. 2018, "Quantization and training of neural networks for efficient integer-arithmetic-only
 inference", section 2; Khudia et al. 2021, "FBGEMM"; torch's `onednn::qlinear_pointwise`, which torch.compile uses for

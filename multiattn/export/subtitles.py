@@ -18,6 +18,7 @@ from .timed_text import (
 )
 
 _STYLE = CueStyle()
+_ARROW = re.compile("-{2,}>")
 _OPEN, _CLOSE = "\x02", "\x03"  # stand for tags until the text between them is escaped
 
 
@@ -35,7 +36,7 @@ def srt(segments: Sequence[TimedSegment], style: CueStyle = _STYLE, *, duration:
     blocks = []
     for number, cue in enumerate(_shown(segments, style, duration, named=True), start=1):
         # an arrow would be read as a line of times, and SubRip has no escape for it
-        lines = ["".join(text for _, text in line).replace("-->", "->") for line in cue.lines]
+        lines = [_ARROW.sub("->", "".join(text for _, text in line)) for line in cue.lines]
         times = f"{_clock(cue.start, ',')} --> {_clock(cue.end, ',')}"
         blocks.append("\n".join([str(number), times, *lines, ""]))
     return "\n".join(blocks)

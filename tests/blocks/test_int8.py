@@ -27,7 +27,11 @@ def layer(seed=0):
 
 
 def product(kind, weight, bias=None, *, inputs=None):
-    return kind(Int8Weight.of(weight), bias, inputs=inputs or KERNELS.inputs)
+    return kind(Int8Weight.of(weight), bias, inputs=inputs or fitting(kind))
+
+
+def fitting(kind):
+    return int8._fitting(kind) or NARROW
 
 
 def expected(x, weight, bias, *, levels):
@@ -55,9 +59,9 @@ def test_rows_are_quantized_each_by_itself(kind, shape, bias):
     values = values if bias else None
     x = torch.randn(*shape, IN) * torch.rand(*shape, 1) * 100
     found = product(kind, weight, values).by_row(x)
-    wanted = expected(x, weight, values, levels=KERNELS.inputs.levels)
+    wanted = expected(x, weight, values, levels=fitting(kind).levels)
     # where rounding falls on the other side, one whole number of the input is another
-    steps = x.abs().amax(dim=-1, keepdim=True) / KERNELS.inputs.levels * weight.abs().amax(dim=1)
+    steps = x.abs().amax(dim=-1, keepdim=True) / fitting(kind).levels * weight.abs().amax(dim=1)
     assert found.shape == wanted.shape and found.dtype == torch.float32
     assert ((found - wanted).abs() <= 1.01 * steps + 1e-4).all()
 
@@ -68,10 +72,13 @@ def test_a_row_does_not_depend_on_the_others_and_alone_differs_by_the_rounding(k
     by, x = product(kind, weight, bias), torch.randn(11, IN)
     x[4] *= 1000
     whole = by(x)
+    # the sums are whole numbers; oneDNN has kernels for AMX that scale them in another order for few rows
+    rounding = 0 if kind is FusedProduct else 4 * torch.finfo(torch.float32).eps
+    largest = whole.abs() + bias.abs()
     for count in (2, 3, 7):
-        assert torch.equal(by(x[:count]), whole[:count])
+        assert ((by(x[:count]) - whole[:count]).abs() <= rounding * largest[:count]).all()
     # alone, FBGEMM finds the scale of a row another way
-    steps = x[0].abs().max() / KERNELS.inputs.levels * weight.abs().amax(dim=1) * IN**0.5
+    steps = x[0].abs().max() / fitting(kind).levels * weight.abs().amax(dim=1) * IN**0.5
     assert ((by(x[:1]) - whole[:1]).abs() <= steps).all()
 
 
@@ -79,7 +86,7 @@ def test_a_row_does_not_depend_on_the_others_and_alone_differs_by_the_rounding(k
 @pytest.mark.parametrize("inputs", [WIDE, NARROW], ids=["wide", "narrow"])
 @pytest.mark.parametrize("rows", [1, 7])
 def test_all_kernels_are_near_the_product(kind, inputs, rows):
-    if inputs == WIDE and KERNELS.inputs != WIDE:
+    if inputs == WIDE and fitting(kind) != WIDE:
         pytest.skip("this processor needs narrow inputs")
     torch.manual_seed(1)
     linear, x = nn.Linear(IN, OUT), torch.randn(rows, IN)

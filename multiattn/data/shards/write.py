@@ -69,15 +69,13 @@ class Split:
             return [{"texts": list(label)}]
         if isinstance(records, QuestionRecords):
             return [_question(question) for question in label]
-        speaker = records.speakers[index]
-        seconds = {"seconds": seconds_of(records.items[index][0])}
-        return [{"text": label} | ({"speaker": speaker} if speaker else {}) | seconds]
+        return [self._said(index) | {"seconds": seconds_of(records.items[index][0])}]
 
     def write(self, number: int) -> "Written":
         """Write a shard, unless it is there."""
         name, done = f"{number:06d}.tar", Written.read(self.folder, number)
         digest = self._digest(number)
-        if done is not None and done.digest == digest and _size(self.folder / name) == done.size:
+        if done is not None and done.digest == digest and _size(self.folder / name) == done.size and not done.skipped:
             return done
         lines, skipped = [], []
         seconds, items = 0.0, 0
@@ -111,13 +109,20 @@ class Split:
         """What is known of a file."""
         return self.records.items[index][1]
 
+    def _known(self, index: int) -> list[Row]:
+        """The rows, without the length of a recording, which is found by reading it."""
+        return [self._said(index)] if isinstance(self.records, SpeechRecords) else self.rows(index)
+
+    def _said(self, index: int) -> Row:
+        speaker = self.records.speakers[index]
+        return {"text": self._label(index)} | ({"speaker": speaker} if speaker else {})
+
     def _digest(self, number: int) -> str:
-        """Tells a shard from one of other files, or of the same files with other texts."""
+        """Tells a shard from one of other files, of changed ones, or of the same files with another row."""
         found = hashlib.sha256()
         for index in map(int, self.shards[number]):
-            path, label = self.records.items[index][0], self._label(index)
-            known = self.records.named(label) if isinstance(self.records, ClassificationRecords) else label
-            found.update(repr((str(path), _size(path), known)).encode())
+            path = self.records.items[index][0]
+            found.update(repr((str(path), *_state(path), self._known(index))).encode())
         return found.hexdigest()
 
 
