@@ -42,10 +42,11 @@ _EPILOG = f"""\
 RECORDING and TEXT
   a recording (or - for standard input) and a file with its text (or -, or
   --text 'WORDS' in its place); or a folder of recordings, and the folder with
-  the text of each, NAME.txt for NAME.wav (by default the same folder). Texts
-  are UTF-8, or begin with a byte-order mark. Each line, and each sentence of
-  it, is a segment; case, punctuation, accents and figures may differ from what
-  a model would write, but the order may not.
+  the text of each, NAME.txt for NAME.wav, in sub-folders like theirs or in
+  none (by default beside the recordings). Texts are UTF-8, or begin with a
+  byte-order mark. Each line, and each sentence of it, is a segment; case,
+  punctuation, accents and figures may differ from what a model would write, but
+  the order may not.
 
 The recording is transcribed first, by default without beams and without the
 text of the window before; the text is then compared with that.
@@ -130,6 +131,7 @@ class Align(Transcribe):
         if is_folder and args.text_file is not None and not Path(args.text_file).is_dir():
             raise UsageError("TEXT must be a folder where RECORDING is one; it has NAME.txt for each recording")
         self._texts: dict[str, str] = {}
+        self._flat: dict[str, Path] = {}  # the recording, below its folder, to which a text without sub-folder belongs
         super().__init__(args)
 
     def jobs(self) -> Iterator[Job | Unusable]:
@@ -152,7 +154,17 @@ class Align(Transcribe):
             return read_text(self.args.text_file)
         if self.args.text_file is None:
             return read_text(Path(file).with_suffix(".txt"))
-        return read_text(Path(self.args.text_file) / f"{Path(file).stem}.txt")
+        below = Path(file).relative_to(self.args.recording).with_suffix(".txt")
+        beside, flat = Path(self.args.text_file) / below, Path(self.args.text_file) / below.name
+        if beside != flat and not beside.exists():
+            if (other := self._flat.setdefault(below.name, below)) != below:
+                names = f"{printable(other.with_suffix(''))} and {printable(below.with_suffix(''))}"
+                raise InputError(
+                    f"`{flat}` must be the text of one recording, but would be that of {names} instead: give each its "
+                    "own text, in sub-folders like those of the recordings."
+                )
+            return read_text(flat)
+        return read_text(beside)
 
     def stream_options(self) -> dict[str, object]:
         """What the pipeline's `align_stream` is given beside recordings and texts."""

@@ -4,8 +4,9 @@ import json
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from .options import UsageError
 from .records import Key, key_of
 
 if TYPE_CHECKING:
@@ -32,17 +33,29 @@ class Earlier:
         """The number of records."""
         return len(self._hashes)
 
-    def add(self, record: Mapping[str, object]) -> None:
-        """Add the next record."""
-        maps = record.get("maps")
-        by_method = json.loads(maps) if isinstance(maps, str) and maps else maps
-        if isinstance(by_method, dict):
-            self._map_names[self.count] = [
-                Path(file).name.removesuffix(end)
-                for method, files in by_method.items()
-                for kind, file in files.items()
-                for end in ({"html": ".html", "compare": ".compare.html"}.get(kind, f".{method}.{kind}"),)
-            ]
+    def add(self, record: Mapping[str, object] | None, *, source: str) -> None:
+        """Add the next record, of the file or folder that `source` names for messages.
+
+        Raises:
+            UsageError: It is no record of ours, or None.
+        """
+        try:
+            if record is None:
+                raise ValueError("it is no record")
+            maps: Any = record.get("maps")
+            by_method = json.loads(maps) if isinstance(maps, str) and maps else maps
+            if by_method:
+                self._map_names[self.count] = [
+                    Path(file).name.removesuffix(end)
+                    for method, files in by_method.items()
+                    for kind, file in files.items()
+                    for end in ({"html": ".html", "compare": ".compare.html"}.get(kind, f".{method}.{kind}"),)
+                ]
+        except (AttributeError, TypeError, ValueError) as error:
+            raise UsageError(
+                f"--resume: --out {source} must hold results of this command, but record {self.count + 1} is none "
+                "instead; give another file"
+            ) from error
         self._hashes.append(hash(key_of(record)))
         self._flags.append((_FAILURE if record.get("error") else 0) | (_DAMAGED if record.get("damaged") else 0))
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unicodedata import normalize
 
 from ..errors import MultiattnError
 from ..writing import FolderLock, remove_parts
@@ -21,6 +22,8 @@ INDEX = "index.html"
 
 # characters with a meaning in an address (# % ?), on a page or in a shell, or that Windows does not allow
 _AWKWARD = re.compile(r'[#%?<>&:"|*\\]|^-')
+
+_LONGEST = 200  # bytes of a name: most file systems allow 255, and .2.relevance.question.npz.part comes behind it
 
 
 @dataclass(frozen=True)
@@ -209,7 +212,7 @@ class FreeNames:
 
     def reserve(self, name: str) -> None:
         """Take a name."""
-        self._taken.add(name.casefold())
+        self._taken.add(_folded(name))
 
     def of(self, file: str) -> str:
         """Return the name, without a suffix, for the files made from this one."""
@@ -217,9 +220,14 @@ class FreeNames:
         # system does not tell them apart
         text = Path(file).stem.encode("utf-8", "replace").decode()  # bytes that are no text become ?, and so _
         plain = "".join(character if printable(character) == character else "_" for character in text)
-        stem = _AWKWARD.sub("_", plain)
+        stem = _AWKWARD.sub("_", plain).encode()[:_LONGEST].decode(errors="ignore")
         name, number = stem, 2
-        while name.casefold() in self._taken:
+        while _folded(name) in self._taken:
             name, number = f"{stem}-{number}", number + 1
-        self._taken.add(name.casefold())
+        self._taken.add(_folded(name))
         return name
+
+
+def _folded(name: str) -> str:
+    """What is equal of two names where the file system of macOS takes them for one."""
+    return normalize("NFC", normalize("NFC", name).casefold())

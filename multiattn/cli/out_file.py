@@ -118,13 +118,8 @@ class OutFile:
                     f"--resume: --out {self._out} must have the columns of this run, but has others instead"
                 )
             self._order = []
-            for number, (end, record) in enumerate(parse(file, self._start), start=1):
-                if record is None:
-                    raise UsageError(
-                        f"--resume: --out {self._out} must hold results of this command, but record {number} is none "
-                        "instead; give another file"
-                    )
-                self.earlier.add(record)
+            for end, record in parse(file, self._start):
+                self.earlier.add(record, source=self._out)
                 self._ends.append(end)
 
     def _write(self, data: bytes) -> None:

@@ -109,7 +109,7 @@ class ParquetFolder:
         check_options(self._out, known, options)
         self._starts.append(self.earlier.count)
         for row in keys:
-            self.earlier.add(row)
+            self.earlier.add(row, source=str(self._out))
 
     def append(self, row: Sequence[object]) -> None:
         """Add a row."""

@@ -1,6 +1,8 @@
 """The lists of `--files`: paths in a text or in a column of a table, read as they are needed."""
 
 import base64
+import codecs
+import io
 import os
 from collections.abc import Iterator
 
@@ -16,8 +18,9 @@ def read_list(file: str) -> Iterator[str]:
 
     Args:
         file: Its path, or `-` for standard input. Paths are separated by NUL characters where its beginning has one,
-            as `find -print0` and `git ls-files -z` write them, and by line ends otherwise; empty lines do not count.
-            Of a file that ends in .parquet, the column `file` (and `file_bytes`, see `records`) has them.
+            as `find -print0` and `git ls-files -z` write them, and by line ends otherwise; neither empty lines nor a
+            byte-order mark count. Of a file that ends in .parquet, the column `file` (and `file_bytes`, see `records`)
+            has them.
 
     Raises:
         InputError: While it is read: it cannot be read, or holds no paths.
@@ -30,7 +33,7 @@ def read_list(file: str) -> Iterator[str]:
     try:
         with open(0 if file == "-" else file, "rb", buffering=0, closefd=file != "-") as stream:
             rest, separator = b"", b""
-            while block := stream.read(_LONGEST):
+            for block in _blocks(stream, name):
                 rest += block
                 separator = separator or next((one for one in (b"\0", b"\n") if one in rest), b"")
                 if separator:
@@ -68,6 +71,18 @@ def read_texts(file: str) -> Iterator[tuple[int, str]]:
         raise InputError(f"{name} must be a text in UTF-8, but is something else instead.") from error
     except OSError as error:
         raise InputError(f"{name} must be a readable file, but opening it fails instead: {error.strerror}.") from error
+
+
+def _blocks(stream: io.RawIOBase, name: str) -> Iterator[bytes]:
+    """The bytes of a list as they come, without a byte-order mark."""
+    first = b""
+    while len(first) < len(codecs.BOM_UTF8) and (block := stream.read(_LONGEST)):
+        first += block
+    if first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) and b"\0" in first:
+        raise InputError(f"{name} must be in UTF-8, but is in UTF-16 instead. Save it as UTF-8.")
+    yield first.removeprefix(codecs.BOM_UTF8)
+    while block := stream.read(_LONGEST):
+        yield block
 
 
 def _path(raw: bytes) -> str:

@@ -99,6 +99,8 @@ def _labeled(folder: Path) -> Iterator[tuple[Path, str, str]]:
     if rows is not None:
         for path, row, location in rows:
             label = row.get("label")
+            if isinstance(label, str):
+                label = label.strip()
             if isinstance(label, bool) or not isinstance(label, str | int) or label == "":
                 raise InputError(
                     f"{location}: `label` must be a name or a whole number, but is {shortened(label)} instead."

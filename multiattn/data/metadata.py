@@ -199,14 +199,20 @@ def _csv(metadata: Path, columns: Sequence[str]) -> Iterator[tuple[dict[str, Any
         reader = csv.DictReader(lines, skipinitialspace=True)
         line = 0  # the last line of the previous row
         try:
-            found = reader.fieldnames or ()
+            found = reader.fieldnames = [name.strip() for name in _first_row(reader)]
+            doubled = next((name for name in found if name and found.count(name) > 1), None)
+            if doubled is not None:
+                raise InputError(
+                    f"{metadata}: each column must be named once in the first line, but {_on_one_line(doubled)} is "
+                    "named twice or more instead. Remove one of them, or name it otherwise."
+                )
             if found and not {"file_name", *columns} <= set(found):
                 wanted = " and ".join(f"`{name}`" for name in ("file_name", *columns))
                 raise InputError(
                     f"{metadata}: the first line must name the columns {wanted}, separated by commas, "
                     f"but names {some(list(found))} instead."
                 )
-            line = reader.line_num
+            line = reader.reader.line_num
             for row in reader:
                 if any(isinstance(value, str) and re.search(r"[\r\n]", value.rstrip()) for value in row.values()):
                     raise InputError(
@@ -219,12 +225,18 @@ def _csv(metadata: Path, columns: Sequence[str]) -> Iterator[tuple[dict[str, Any
                         f"{metadata}, line {reader.line_num}: there are more values than the {len(found)} columns of "
                         "the first line. Put a value with a comma in quotes."
                     )
-                yield row, f"{metadata}, line {reader.line_num}"
+                values = {name: value.strip() if isinstance(value, str) else value for name, value in row.items()}
+                yield values, f"{metadata}, line {reader.line_num}"
         except (csv.Error, UnicodeDecodeError) as error:
             raise InputError(
                 f"{metadata}, line {line + 1}: this cannot be read as CSV: {error}. "
                 "Save the file as UTF-8, and close each quote."
             ) from error
+
+
+def _first_row(reader: "csv.DictReader[str]") -> Sequence[str]:
+    """The names of the columns: the first line that is not empty."""
+    return next((row for row in reader.reader if any(cell.strip() for cell in row)), ())
 
 
 def checked_name(name: str, location: str) -> str:

@@ -17,13 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..inputs.files import RECORDINGS
+from ..inputs.files import RECORDINGS, Kind
 from .captions import clean_caption
 from .metadata import checked_name, checked_text, metadata_rows, split_folder, text_lines
 from .packed import Chosen, NamesBuilder, Numbers, Pairs, PathsBuilder, RowsBuilder, bytes_of, text_of
 
 LONGEST_TRANSCRIPT = 20_000
 """The largest number of characters of a transcript: in a longer text a quote is missing."""
+
+_TRANSCRIPTS = Kind("transcript", frozenset({".trans.txt"}), 1 << 30)
 
 _LAYOUT = "a metadata.jsonl with `file_name` and `text`, or LibriSpeech's folders"
 
@@ -132,7 +134,7 @@ def _rows(folder: Path) -> Iterator[tuple[Path, str, str, float | None]]:
             speaker = row.get("speaker")
             yield path, _checked(row["text"], location), "" if speaker is None else str(speaker), _seconds(row)
         return
-    files = sorted(folder.rglob("*.trans.txt"))
+    files = _TRANSCRIPTS.under(folder)
     if not files:
         raise InputError(f"{folder}: there are no transcripts in this folder. Put into it {_LAYOUT}.")
     for file in files:

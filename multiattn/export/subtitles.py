@@ -1,6 +1,7 @@
 """A transcript for other programs: subtitles and lyrics for players, TextGrid for Praat, CTM for scoring, JSON, TSV."""
 
 import math
+import re
 from collections.abc import Sequence
 
 from ..errors import InputError

@@ -15,8 +15,9 @@ from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
 from ..errors import ModelError
-from .files import MAX_PIXELS
-from .image_files import HEAD, open_picture
+from .files import MAX_PIXELS, PICTURES, local_path
+from .image_files import HEAD, Stream, open_picture
+from .streams import NamedStream
 
 MODES: Mapping[int, str] = {1: "L", 3: "RGB", 4: "RGBA"}
 """PIL's mode for each number of channels that can be read."""
@@ -54,36 +55,50 @@ def channels_first(picture: Image.Image) -> UInt8[np.ndarray, "c h w"]:
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
 
-def with_alpha(source: object, opaque: Image.Image) -> Image.Image:
+def with_alpha(source: object, opaque: Image.Image, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Return a loaded picture in mode RGBA, with its own alpha and the colors below it where it has some.
 
     Args:
-        source: What the picture was loaded from; see `load_image`.
+        source: What the picture was loaded from; see `load_image`. A stream is opened again.
         opaque: The picture as `read_image` returned it: RGB, over white. Its pixels are returned with alpha 255 where
             the source has no transparency, or is damaged.
+        max_pixels: As for `read_image`.
     """
     try:
-        found = _transparent(source)
+        found = _transparent(source, max_pixels)
     except Exception:  # `read_image` has said what is wrong with the source
         found = None
     return found if found is not None and found.size == opaque.size else opaque.convert("RGBA")
 
 
-def _transparent(source: object) -> Image.Image | None:
+def _transparent(source: object, max_pixels: int) -> Image.Image | None:
     """Return the upright RGBA picture of a transparent source, else None."""
     if isinstance(source, np.ndarray):
         if source.ndim != 3 or source.shape[2] != 4:
             return None
         values = source if source.dtype == np.uint8 else np.rint(source.astype(np.float32) * 255).astype(np.uint8)
         return Image.fromarray(np.ascontiguousarray(values))
+    if isinstance(source, Image.Image):
+        return _of_picture(source)
+    with _opened(source) as stream:
+        head = stream.read(HEAD)
+        stream.seek(0)
+        return _of_picture(open_picture(stream, head, str(source), max_pixels=max_pixels))
+
+
+def _opened(source: object) -> Stream:
+    """Open a file, or its bytes.
+
+    Raises:
+        TypeError: It is a tensor, which has no alpha, or something else.
+    """
     if isinstance(source, bytes):
-        source = io.BytesIO(source)
-    if isinstance(source, str | Path | io.BytesIO):
-        with source if isinstance(source, io.BytesIO) else Path(source).open("rb") as stream:
-            head = stream.read(HEAD)
-            stream.seek(0)
-            return _of_picture(open_picture(stream, head, str(source), max_pixels=MAX_PIXELS))
-    return _of_picture(source) if isinstance(source, Image.Image) else None
+        return io.BytesIO(source)
+    if isinstance(source, NamedStream):
+        return source.open(PICTURES)
+    if not isinstance(source, str | Path):
+        raise TypeError(f"of a {type(source).__name__}, there is no file")
+    return local_path(source).open("rb")
 
 
 def _of_picture(picture: Image.Image) -> Image.Image | None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
+from unicodedata import normalize
 
 from ..errors import InputError, reading
 from ..text_files import decode_text, read_bytes
@@ -98,6 +99,9 @@ def turns_of(turns: Mapping[str, tuple[Turn, ...]], recording: str, *, source: s
     """
     if recording in turns:
         return turns[recording]
+    name = normalize("NFC", recording)  # macOS gives the names of files in NFD
+    if same := [one for one in turns if normalize("NFC", one) == name]:
+        return turns[same[0]]
     if is_only and len(turns) == 1:
         return next(iter(turns.values()))
     known = ", ".join(list(turns)[:5]) + (", ..." if len(turns) > 5 else "")

@@ -86,6 +86,22 @@ def again(file: BinaryIO | BytesIO) -> Callable[[], BufferedIOBase]:
     return lambda: BufferedReader(_SameBytes(file, lock))
 
 
+class ReadOnce(NamedStream):
+    """Another stream, of which the file is read once, however often it is opened."""
+
+    def __init__(self, stream: NamedStream) -> None:
+        super().__init__(stream.name)
+        self._stream = stream
+        self._data: bytes | None = None
+
+    def open(self, kind: Kind) -> BinaryIO:
+        """Return the file at its start; see `NamedStream.open`."""
+        if self._data is None:
+            with self._stream.open(kind) as file:
+                self._data = file.read()
+        return self._kept([self._data], kind)
+
+
 class _SameBytes(RawIOBase):
     """An open file from its start, without moving other readers of it. Closing it leaves the file open."""
 

@@ -16,7 +16,7 @@ from ..inputs import Geometry, ImagePreprocessing, ImageSource, channels, read_i
 from ..inputs.damage import Damage
 from ..inputs.fetch import stream_of
 from ..inputs.files import MAX_PIXELS
-from ..inputs.streams import NamedStream
+from ..inputs.streams import NamedStream, ReadOnce
 from .results import Failure
 
 _READERS = 4  # threads that decode and resize images while the model computes; PIL releases the interpreter lock
@@ -148,9 +148,12 @@ def prepare(
     if isinstance(picture, Prepared):
         return picture
     file = str(picture) if isinstance(picture, str | Path | NamedStream) else None
+    has_alpha = preprocessing.channels == 4
+    if has_alpha and (stream := stream_of(picture)) is not None:
+        picture = ReadOnce(stream)
     try:
         read = read_image(picture, strict=strict, max_pixels=max_pixels)
-        picked = channels.with_alpha(picture, read.picture) if preprocessing.channels == 4 else read.picture
+        picked = channels.with_alpha(picture, read.picture, max_pixels=max_pixels) if has_alpha else read.picture
         pixels, geometry = preprocessing.array(picked, source_size=read.size)  # (c, h, w)
     except InputError as error:
         # the preprocessing knows no file

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from multiattn.cli.align import Align, parser
 from multiattn.cli.main import main
+from multiattn.errors import InputError
 
 DIGITS = Path(__file__).parents[2] / "assets" / "inputs" / "digits.flac"
 
@@ -55,6 +57,28 @@ def test_folders_of_recordings_and_texts(run, said: str, tmp_path: Path) -> None
     assert found.status == 1 and "c.txt` must be a file with the recording's text, but cannot be read" in found.err
     assert sorted(path.name for path in out.iterdir()) == ["a.ctm", "a.srt", "b.ctm", "b.srt"]
     assert len((out / "b.ctm").read_text().splitlines()) == len(said.split())
+
+
+def test_texts_in_sub_folders_belong_to_recordings_in_sub_folders(said: str, tmp_path: Path) -> None:
+    sounds, texts = tmp_path / "sounds", tmp_path / "texts"
+    for name in ("a/talk", "b/talk", "c/other"):
+        (sounds / name).parent.mkdir(parents=True)
+        (sounds / f"{name}.wav").touch()
+    (texts / "a").mkdir(parents=True)
+    for name in ("a/talk", "talk", "other"):
+        (texts / f"{name}.txt").write_text(name)
+
+    def text_of(name: str) -> str:
+        return command._text_of(str(sounds / f"{name}.wav"))
+
+    args = parser().parse_args([str(sounds), str(texts)])
+    args.paths, args.files = [args.recording], None
+    command = Align(args)
+    assert [text_of(name) for name in ("a/talk", "b/talk", "c/other")] == ["a/talk", "talk", "other"]
+    (texts / "a" / "talk.txt").unlink()
+    message = r"talk.txt` must be the text of one recording, but would be that of b/talk and a/talk instead"
+    with pytest.raises(InputError, match=message):
+        text_of("a/talk")
 
 
 def test_speakers_are_named(run, said: str, tmp_path: Path) -> None:

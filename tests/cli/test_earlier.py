@@ -3,8 +3,10 @@
 import tracemalloc
 
 import numpy as np  # noqa: F401  (imported before memory is counted)
+import pytest
 
 from multiattn.cli.earlier import Earlier
+from multiattn.cli.options import UsageError
 
 
 def earlier(*files: str) -> Earlier:
@@ -12,7 +14,8 @@ def earlier(*files: str) -> Earlier:
     records = Earlier()
     for file in files:
         record = {"file": file.rstrip("!~"), "predictions": []}
-        records.add(record | ({"error": "no"} if file.endswith("!") else {}) | {"damaged": file.endswith("~")})
+        record |= ({"error": "no"} if file.endswith("!") else {}) | {"damaged": file.endswith("~")}
+        records.add(record, source="out.jsonl")
     return records
 
 
@@ -52,3 +55,14 @@ def test_it_takes_a_few_bytes_for_each() -> None:
     tracemalloc.stop()
     assert own / count < 12
     assert both / count < 32
+
+
+@pytest.mark.parametrize(
+    "record", [None, {"maps": {"rollout": 3}}, {"maps": ["a"]}, {"maps": "{"}, {"maps": 7}], ids=str
+)
+def test_what_is_no_record_is_refused(record: dict[str, object] | None) -> None:
+    records = earlier("a")
+    with pytest.raises(
+        UsageError, match="--out o.json must hold results of this command, but record 2 is none instead"
+    ):
+        records.add(record, source="o.json")

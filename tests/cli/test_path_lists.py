@@ -33,3 +33,17 @@ def test_tables_that_are_no_list(run, tmp_path) -> None:
         list(read_list(str(tmp_path / "b.parquet")))
     with pytest.raises(InputError, match="must be a table of parquet, but is damaged or unusual instead"):
         list(read_list(str(tmp_path / "c.parquet")))
+
+
+def test_a_list_from_windows_is_read(tmp_path) -> None:
+    names = ["\u00e9t\u00e9.png", "b.png"]
+    file = tmp_path / "list.txt"
+    for mark in (b"", b"\xef\xbb\xbf"):
+        for separator in (b"\r\n", b"\0"):
+            file.write_bytes(mark + separator.join(name.encode() for name in names))
+            assert list(read_list(str(file))) == names
+    file.write_bytes(b"\xef\xbb\xbf")
+    assert list(read_list(str(file))) == []
+    file.write_bytes("\r\n".join(names).encode("utf-16"))
+    with pytest.raises(InputError, match="must be in UTF-8, but is in UTF-16 instead. Save it as UTF-8."):
+        list(read_list(str(file)))

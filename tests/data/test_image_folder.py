@@ -34,6 +34,8 @@ def test_class_folders(tmp_path: Path) -> None:
         ("metadata.jsonl", '{"file_name": "a/1.png", "label": 10}\n\n{"file_name": "2.png", "label": 9, "more": 1}\n'),
         ("metadata.csv", "file_name, label\na/1.png, 10\n2.png, 9\n"),
         ("metadata.csv", "\ufefffile_name,label,more\na/1.png,10,x\n2.png,9,y\n"),
+        ("metadata.csv", "\n,,\nfile_name ,label ,\na/1.png ,10 ,\n2.png,\t9,\n"),
+        ("metadata.jsonl", '{"file_name": "a/1.png", "label": "10 "}\n{"file_name": "2.png", "label": " 9"}\n'),
     ],
 )
 def test_metadata(name: str, text: str, tmp_path: Path) -> None:
@@ -81,6 +83,11 @@ JSONL = "train/metadata.jsonl"
         ("train/metadata.csv", b"file_name,label\na,b.png,x\n", r"line 2: there are more values than the 2 columns"),
         ("train/metadata.csv", b"file_name,label\n1.png,\n", r"metadata\.csv, line 2: `label` must be a name"),
         ("train/metadata.csv", b"file_name,label\n\xff.png,a\n", r"metadata\.csv, line \d: this cannot be read as CSV"),
+        (
+            "train/metadata.csv",
+            b"file_name,label,label\n1.png,a,b\n",
+            r"named once in the first line, but label is named tw",
+        ),
         ("train/cat/notes.txt", b"", r"train/cat: the class folder has no picture\. Fill it, or remove it\."),
         ("train/1.png", b"", r"train: there is no class in this folder\."),
         ("other/cat/1.png", b"", r"there is no split 'train': it has other\. Make"),

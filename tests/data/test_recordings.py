@@ -18,11 +18,15 @@ def test_librispeechs_folders_are_read(tmp_path) -> None:
     chapter = tmp_path / "train-clean-100" / "19" / "198"
     chapter.mkdir(parents=True)
     (chapter / "19-198.trans.txt").write_text("19-198-0000 LOW HIGH\n19-198-0001 IT'S LOW\n")
+    (chapter / "._19-198.trans.txt").write_bytes(b"\0\5\x16\7")  # which macOS writes beside it
     sf.write(chapter / "19-198-0000.flac", tone(["low", "high"]), RATE)
     sf.write(chapter / "19-198-0001.wav", tone(["low"]), RATE)
     records = read_recordings(tmp_path, "train", folders={"train": ["train-clean-100"]})
     expected = ((chapter / "19-198-0000.flac", "LOW HIGH"), (chapter / "19-198-0001.wav", "IT'S LOW"))
     assert records.items == expected and records.speakers == ("19", "19")
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "19").symlink_to(chapter.parent)
+    assert len(read_recordings(tmp_path, "linked").items) == 2
     (chapter / "19-198.trans.txt").write_text("19-198-0000\n")
     with pytest.raises(InputError, match="line 1: this must be a recording's name, a space and its words, but is"):
         read_recordings(tmp_path, "train-clean-100")

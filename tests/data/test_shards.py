@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import webdataset
@@ -108,6 +109,33 @@ def test_a_run_that_was_interrupted_goes_on(folder: Path, tmp_path: Path, monkey
     (folder / "train" / "a" / "0.PNG").write_bytes(b"other")
     assert shard(folder, out) == 0
     assert sorted(contents(str(out), "train")) == sorted([(b"other", "a"), *EXPECTED[1:]])
+    (folder / "train" / "a" / "0.PNG").write_bytes(b"OTHER")  # of the same size
+    os.utime(folder / "train" / "a" / "0.PNG", ns=(0, 1))
+    assert shard(folder, out) == 0
+    assert sorted(contents(str(out), "train")) == sorted([(b"OTHER", "a"), *EXPECTED[1:]])
+
+
+def test_a_file_that_could_not_be_read_and_a_changed_row_are_written_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data" / "train").mkdir(parents=True)
+    file, out = tmp_path / "data" / "train" / "1.PNG", tmp_path / "out"
+    file.write_bytes(PNG % 1)
+    table = file.with_name("metadata.jsonl")
+    rows = [
+        {"file_name": "1.PNG", "question": "what?", "answers": ["a"]},
+        {"file_name": "1.PNG", "question": "is it?", "answers": ["b"]},
+    ]
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", Mock(side_effect=PermissionError(13, "no")))
+        table.write_text("\n".join(map(json.dumps, rows)))
+        shard(tmp_path / "data", out)
+    for known in (rows, [row | {"type": "t"} for row in rows]):
+        table.write_text("\n".join(map(json.dumps, known)))
+        assert shard(tmp_path / "data", out) == 0
+        with tarfile.open(out / "train" / "000000.tar") as archive:
+            told = json.loads(archive.extractfile(archive.getnames()[1]).read())["questions"]
+        assert [row.get("type") for row in told] == [row.get("type") for row in known]
 
 
 def test_a_file_that_cannot_be_read_is_named_and_left_out(folder: Path, tmp_path: Path, capsys) -> None:

@@ -14,7 +14,7 @@ from multiattn.export import ctm, srt, textgrid, transcript_fields, vtt, write_t
 from multiattn.export.timed_text import in_order, pieces_of
 from tests.export.sounds import DURATION, SEGMENTS, Part, Said
 
-NASTY = 'a <b>bold</b> & "said" --> \n\n7\r\x0b\x00\x85\u2028 end;; \\N {an8}'
+NASTY = 'a <b>bold</b> & "said" --> --->\n\n7\r\x0b\x00\x85\u2028 end;; \\N {an8}'
 
 
 # --- readers ---
@@ -237,10 +237,10 @@ def test_nothing_said_is_an_empty_file_that_players_take():
 def test_arrows_tags_and_empty_lines_of_a_text_end_no_cue():
     parts = [Part(0, 1, NASTY), Part(1, 2, "next")]
     assert [" ".join(lines) for _, _, lines in read_srt(srt(parts))] == [
-        'a <b>bold</b> & "said" -> 7 end;; \\N {an8}',
+        'a <b>bold</b> & "said" -> -> 7 end;; \\N {an8}',
         "next",
     ]
-    assert read_vtt(vtt(parts))[0][2].split() == 'a <b>bold</b> & "said" --> 7 end;; \\N {an8}'.split()
+    assert read_vtt(vtt(parts))[0][2].split() == 'a <b>bold</b> & "said" --> ---> 7 end;; \\N {an8}'.split()
 
 
 def sentence(text: str, seconds: float = 0.3, pause_before: str = "") -> Part:

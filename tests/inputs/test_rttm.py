@@ -65,3 +65,10 @@ def test_files_that_hold_no_turns(tmp_path: Path) -> None:
         read_rttm(binary)
     with pytest.raises(InputError, match="none.rttm must be an RTTM file, but does not exist"):
         read_rttm(tmp_path / "none.rttm")
+
+
+def test_the_name_of_a_file_is_found_however_its_letters_are_composed() -> None:
+    composed, apart = "caf\u00e9", "cafe\u0301"
+    turn = Turn(0.0, 1.0, "ann")
+    for name, other in ((composed, apart), (apart, composed)):
+        assert turns_of({"x": (), name: (turn,)}, other, source="f", is_only=False) == (turn,)

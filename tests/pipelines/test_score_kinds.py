@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
@@ -10,6 +10,8 @@ import torch
 from PIL import Image
 
 from multiattn.errors import InputError
+from multiattn.inputs.files import Kind
+from multiattn.inputs.streams import NamedStream
 from multiattn.maps import METHODS
 from multiattn.models import ViT
 from multiattn.pipelines import ClassifyPipeline
@@ -103,7 +105,18 @@ def test_one_channel_is_the_luminance(tmp_path: Path) -> None:
     assert classify(color).predictions == classify(gray).predictions
 
 
-def test_four_channels_see_what_lies_below_transparency() -> None:
+class Streamed(NamedStream):
+    """A file that can be read once."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__(file.name)
+        self._chunks = iter([file.read_bytes()])
+
+    def open(self, kind: Kind) -> BinaryIO:
+        return self._kept([next(self._chunks)], kind)
+
+
+def test_four_channels_see_what_lies_below_transparency(tmp_path: Path) -> None:
     classify = ClassifyPipeline(bundle_of(channels=4), device="cpu")
     layer = draw(0).convert("RGBA")
     opaque = classify(layer)
@@ -112,3 +125,7 @@ def test_four_channels_see_what_lies_below_transparency() -> None:
     result = classify(layer, maps="rollout")
     assert result.predictions != opaque.predictions
     assert result.maps[0].picture.getpixel((0, 0)) == (255, 255, 255)  # as people see it
+    file = tmp_path / "a b.png"
+    layer.save(file)
+    for source in (file, file.as_uri(), file.read_bytes(), Streamed(file), np.asarray(layer)):
+        assert classify(source).predictions == result.predictions, type(source)

@@ -69,7 +69,7 @@ class Split:
             return [{"texts": list(label)}]
         if isinstance(records, QuestionRecords):
             return [_question(question) for question in label]
-        return [self._said(index) | {"seconds": seconds_of(records.items[index][0])}]
+        return [_said(records, index) | {"seconds": seconds_of(records.items[index][0])}]
 
     def write(self, number: int) -> "Written":
         """Write a shard, unless it is there."""
@@ -111,11 +111,7 @@ class Split:
 
     def _known(self, index: int) -> list[Row]:
         """The rows, without the length of a recording, which is found by reading it."""
-        return [self._said(index)] if isinstance(self.records, SpeechRecords) else self.rows(index)
-
-    def _said(self, index: int) -> Row:
-        speaker = self.records.speakers[index]
-        return {"text": self._label(index)} | ({"speaker": speaker} if speaker else {})
+        return [_said(self.records, index)] if isinstance(self.records, SpeechRecords) else self.rows(index)
 
     def _digest(self, number: int) -> str:
         """Tells a shard from one of other files, of changed ones, or of the same files with another row."""
@@ -218,10 +214,22 @@ def _note(folder: Path, number: int) -> Path:
 
 
 def _size(path: Path) -> int:
+    return _state(path)[0]
+
+
+def _state(path: Path) -> tuple[int, int]:
+    """The size of a file, and when it was written last in nanoseconds; zeros where it is not there."""
     try:
-        return path.stat().st_size
+        found = path.stat()
     except OSError:
-        return 0
+        return 0, 0
+    return found.st_size, found.st_mtime_ns
+
+
+def _said(records: SpeechRecords, index: int) -> Row:
+    """The row of a recording, without its length."""
+    speaker = records.speakers[index]
+    return {"text": records.items[index][1]} | ({"speaker": speaker} if speaker else {})
 
 
 def _question(question: Question) -> Row:
