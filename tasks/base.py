@@ -234,6 +234,11 @@ class BaseTask(StatefulTask, Generic[BatchT, NeedsT, FactsT]):
     def on_fit_start(self) -> None:
         """Log short epochs, too; compile what is trained."""
         trainer: Any = self.trainer  # Lightning does not declare the attribute
+        if trainer.precision == "16-true":
+            raise ModelError(
+                "`trainer.precision` must be bf16-mixed, 16-mixed, bf16-true or 32-true to train, but is 16-true "
+                "instead: weights in fp16 lose most of their updates, and the optimizer's divisions overflow."
+            )
         per_epoch, _ = training_steps(trainer, self.data.batches_per_epoch())
         trainer.log_every_n_steps = min(trainer.log_every_n_steps, per_epoch)  # else a short epoch would log nothing
         if self.compile_model:
@@ -246,11 +251,11 @@ class BaseTask(StatefulTask, Generic[BatchT, NeedsT, FactsT]):
     def on_train_batch_start(self, batch: BatchT, batch_idx: int) -> None:
         """Seed this step (dropout, mixing), so that it depends only on where in the training it is."""
         seed_all(self.seed, self.current_epoch, batch_idx, self.global_rank)
-        if self.optimization.lora is not None:
-            rest_statistics(self.model)
 
     def training_step(self, batch: BatchT, batch_idx: int) -> Tensor | None:
         """Compute the loss of a training batch."""
+        if self.optimization.lora is not None:  # here, for tasks set the mode of parts when a batch starts
+            rest_statistics(self.model)
         return self.shared_step(batch, "train")
 
     def validation_step(self, batch: BatchT, batch_idx: int) -> None:

@@ -10,6 +10,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from multiattn.checks import require
+from multiattn.errors import ModelError
 from multiattn.inputs import ImagePreprocessing
 from multiattn.metrics.retrieval import retrieval_scores
 from multiattn.models.two_towers import TwoTowers
@@ -124,6 +125,19 @@ class MatchTask(BaseTask[CaptionBatch, MatchNeeds, TextFacts]):
     def build_loss(self, facts: TextFacts) -> nn.Module:
         """The loss of all pairs."""
         return MatchLoss(self.objective)
+
+    def on_fit_start(self) -> None:
+        """Check that pictures can be told apart; see `BaseTask`.
+
+        Raises:
+            ModelError: Each is compared with its own texts alone, of which the contrastive loss is 0.
+        """
+        super().on_fit_start()
+        if self.objective == "contrastive" and self.data.batch_size * self.trainer.world_size == 1:
+            raise ModelError(
+                "`data.batches.size` must be at least 2 for the contrastive loss, which compares the pictures of a "
+                "batch, but is 1 instead: raise it, or set `model.objective` to sigmoid."
+            )
 
     def compile_pass(self) -> None:
         """Compile the way from a batch to its embeddings."""

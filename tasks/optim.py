@@ -5,9 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
+from inspect import signature
 from typing import Any
 
 import lightning.pytorch as pl
+from lightning.pytorch.callbacks import GradientAccumulationScheduler
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from timm.optim._optim_factory import create_optimizer_v2, get_optimizer_info, list_optimizers
 from timm.optim._param_groups import param_groups_layer_decay, param_groups_weight_decay
@@ -19,6 +21,13 @@ from multiattn.checks import require, require_each
 from multiattn.errors import ModelError, reason_of
 
 from .lora import LoRA
+
+_OF_GROUPS = frozenset(
+    name
+    for name in signature(create_optimizer_v2).parameters
+    if name not in ("model_or_params", "opt", "lr", "momentum", "foreach", "kwargs")
+)
+"""Arguments of timm's function by which it makes groups of weights; given groups, it ignores them."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +103,9 @@ def configure(
         steps_per_epoch: Optimizer steps per epoch.
         total_steps: Optimizer steps of the whole training.
         lr_shares: The share of the learning rate of a part of the model, or of a weight, by its name, e.g. `encoder`.
+
+    Raises:
+        ModelError: Nothing of the model learns, or there is no such optimizer.
     """
     no_decay: set[str] = getattr(model, "no_weight_decay", set)()
     if optimization.layer_decay < 1:
@@ -107,6 +119,11 @@ def configure(
             group["lr"] = optimization.lr * group.pop("lr_scale")
     else:
         groups = param_groups_weight_decay(model, optimization.weight_decay, no_weight_decay_list=no_decay)
+    if not any(group["params"] for group in groups):
+        raise ModelError(
+            "a model must have something to learn, but all of its weights are frozen. Let a part learn: see `lr_share` "
+            "and `frozen`."
+        )
     for part, share in (lr_shares or {}).items():
         groups = _slowed(groups, _inside(model, part), share, lr=optimization.lr)
     optimizer = _optimizer(groups, optimization)
@@ -116,7 +133,7 @@ def configure(
 
 
 def training_steps(trainer: pl.Trainer, batches: float) -> tuple[int, int]:
-    """Optimizer steps of an epoch, and of the whole training.
+    """Optimizer steps of the first epoch, and of the whole training.
 
     Not `Trainer.estimated_stepping_batches`: that makes the training loader before the checkpoint is read, and
     Lightning then never hands the loader its state.
@@ -130,15 +147,21 @@ def training_steps(trainer: pl.Trainer, batches: float) -> tuple[int, int]:
     """
     limit = trainer.limit_train_batches
     batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
-    per_epoch = max(1, math.ceil(batches / trainer.accumulate_grad_batches))
+    callbacks = getattr(trainer, "callbacks", ())  # which Lightning does not declare
+    schedule = next((one for one in callbacks if isinstance(one, GradientAccumulationScheduler)), None)
+
+    def steps(epoch: int) -> int:
+        accumulated = schedule.get_accumulate_grad_batches(epoch) if schedule else trainer.accumulate_grad_batches
+        return max(1, math.ceil(batches / accumulated))
+
     limits = []
     if trainer.max_epochs is not None and trainer.max_epochs >= 0:
-        limits.append(per_epoch * trainer.max_epochs)
+        limits.append(sum(map(steps, range(trainer.max_epochs))) if schedule else steps(0) * trainer.max_epochs)
     if trainer.max_steps >= 0:
         limits.append(trainer.max_steps)
     if not limits:
         raise ModelError("`trainer.max_epochs` or `trainer.max_steps` must say when training ends: set one of them.")
-    return per_epoch, min(limits)
+    return steps(0), min(limits)
 
 
 def hyperparameters(optimizer: Optimizer) -> list[dict[str, Any]]:
@@ -189,6 +212,12 @@ def _optimizer(groups: list[dict[str, Any]], optimization: Optimization) -> Opti
     name, options = optimization.optimizer, dict(optimization.optimizer_options or {})
     if name == "adamw":
         return AdamW(groups, lr=optimization.lr, betas=optimization.betas)
+    refused = [one for one in options if one in _OF_GROUPS]
+    if refused:
+        raise ModelError(
+            f"`optimizer_options` must be arguments of {name} itself, but has `{refused[0]}` instead, which is about "
+            "groups of weights. Leave it out: `optimization` makes the groups, by its `layer_decay` and `weight_decay`."
+        )
     info = get_optimizer_info(name)
     if info.has_betas and info.num_betas == 2:
         options = {"betas": optimization.betas} | options

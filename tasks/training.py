@@ -93,6 +93,8 @@ def _training_message(error: BaseException) -> str | None:
             "which learns the same), set `trainer.precision` to bf16-mixed, or set `model.checkpoint_activations` to "
             f"true. The same command then goes on from the newest state. ({brief(reason_of(error))})"
         )
+    if isinstance(error, RuntimeError) and text.startswith("Early stopping conditioned on metric"):
+        return f"{brief(reason_of(error))} Correct `monitor` of the callback EarlyStopping."
     is_of_group = type(error).__module__.startswith("torch.distributed") or "gloo" in text or "NCCL" in text
     if (
         isinstance(error, RuntimeError)

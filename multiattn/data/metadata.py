@@ -225,8 +225,7 @@ def _csv(metadata: Path, columns: Sequence[str]) -> Iterator[tuple[dict[str, Any
                         f"{metadata}, line {reader.line_num}: there are more values than the {len(found)} columns of "
                         "the first line. Put a value with a comma in quotes."
                     )
-                values = {name: value.strip() if isinstance(value, str) else value for name, value in row.items()}
-                yield values, f"{metadata}, line {reader.line_num}"
+                yield row | {"file_name": (row["file_name"] or "").strip()}, f"{metadata}, line {reader.line_num}"
         except (csv.Error, UnicodeDecodeError) as error:
             raise InputError(
                 f"{metadata}, line {line + 1}: this cannot be read as CSV: {error}. "

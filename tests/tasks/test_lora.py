@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 import torch
 
 from multiattn.errors import ModelError
+from multiattn.models import ViT
+from multiattn.models.vit_config import PRESETS
 from multiattn.tasks import (
     AnswerData,
     AnswerTask,
@@ -24,9 +27,10 @@ from multiattn.tasks.base import BaseTask
 from multiattn.tasks.loading.datamodule import BaseData, BatchOptions
 from multiattn.tasks.lora import LoRA
 from multiattn.tasks.optim import Optimization
+from multiattn.tasks.parts import VisionSource
 from multiattn.tasks.training import main
-from multiattn.weights import load_bundle
-from tests.fixtures import save_tiny_answerer, save_tiny_captioner, save_tiny_model, save_tiny_recognizer
+from multiattn.weights import load_bundle, save_bundle
+from tests.fixtures import save_tiny_answerer, save_tiny_captioner, save_tiny_model, save_tiny_recognizer, tiny_bundle
 
 from .asked import draw_asked
 from .captioned import draw_captioned
@@ -115,6 +119,26 @@ def test_the_merged_classifier_scores_as_the_one_with_adapters(
     with torch.inference_mode():
         torch.testing.assert_close(task(images), model(images), rtol=1e-4, atol=1e-5)
     assert type(task.model.blocks[0].attention.qkv).__module__.startswith("peft")
+
+
+def test_statistics_of_a_trained_model_stay_when_its_encoder_begins_to_learn(pictures: Path, tmp_path: Path) -> None:
+    small = {"num_classes": 3, "dim": 24, "depth": 1, "num_heads": 2, "mlp_dim": 24}
+    model = ViT(replace(PRESETS["compact"], **small))
+    kept = {name: value.clone() for name, value in model.state_dict().items() if "running_" in name}
+    made = tiny_bundle()
+    sized = replace(made.preprocessing, size=model.config.image_size)
+    bundle = replace(made, model=model, labels=("blue", "green", "red"), preprocessing=sized)
+    save_bundle(bundle, tmp_path / "trained")
+    task = ClassifyTask(
+        pretrained=str(tmp_path / "trained"),
+        vision=VisionSource(unfreeze_epoch=1),
+        optimization=Optimization(lora=LoRA(rank=2)),
+    )
+    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu", "logger": False}
+    trainer = pl.Trainer(default_root_dir=tmp_path, max_epochs=2, limit_train_batches=2, limit_val_batches=0, **quiet)
+    trainer.fit(task, datamodule=ClassifyData(str(pictures), batches=BATCHES))
+    state = task.model.state_dict()
+    assert kept and all(torch.equal(state[name], value) for name, value in kept.items())
 
 
 WRONG = [

@@ -169,3 +169,11 @@ def test_the_scale_that_is_saved_is_bounded(captioned: Path, tmp_path: Path) -> 
     states = [torch.load(path) for path in (tmp_path / "checkpoints").glob("*.ckpt")]
     scales = [one for state in states for name, one in state["state_dict"].items() if name.endswith("logit_scale")]
     assert scales and all(float(one) <= math.log(10) + 1e-6 for one in scales)
+
+
+def test_a_batch_of_one_picture_is_refused_by_the_contrastive_loss(
+    captioned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = write_match_config(tmp_path / "c.yaml", root=captioned, run=tmp_path)
+    assert main(["fit", "--config", str(config), "--data.batches.size=1"]) == 1
+    assert "error: `data.batches.size` must be at least 2 for the contrastive loss" in capsys.readouterr().err

@@ -2,13 +2,17 @@
 
 import math
 
+import lightning.pytorch as pl
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from lightning.pytorch.callbacks import GradientAccumulationScheduler
+from torch import nn
 
+from multiattn.errors import ModelError
 from multiattn.models import Captioner, CaptionerConfig, TextDecoderConfig, ViT, ViTConfig
-from multiattn.tasks.optim import Optimization, configure, lr_factor
+from multiattn.tasks.optim import Optimization, configure, lr_factor, training_steps
 
 
 @given(warmup=st.integers(0, 29), rest=st.integers(1, 53), final=st.floats(0, 1))
@@ -73,3 +77,23 @@ def test_a_part_learns_at_its_share_of_the_rate_and_a_frozen_one_not_at_all(laye
     }
     model.encoder.requires_grad_(False)
     assert not any(name.startswith("encoder.") for name in by_name("lr", 0.0))
+
+
+def test_steps_are_counted_with_the_accumulation_of_each_epoch() -> None:
+    plain = pl.Trainer(max_epochs=5, accumulate_grad_batches=3, accelerator="cpu", logger=False)
+    assert training_steps(plain, 10) == (4, 20)
+    schedule = GradientAccumulationScheduler({0: 1, 2: 4})
+    trainer = pl.Trainer(max_epochs=5, callbacks=[schedule], accelerator="cpu", logger=False)
+    assert training_steps(trainer, 10) == (10, 10 + 10 + 3 * 3)
+
+
+@pytest.mark.parametrize("name", ["fallback_list", "fallback_no_weight_decay", "layer_decay", "filter_bias_and_bn"])
+def test_options_that_timm_would_ignore_are_refused(name: str) -> None:
+    numbers = Optimization(optimizer="muon", optimizer_options={"nesterov": True, name: True})
+    with pytest.raises(ModelError, match=f"must be arguments of muon itself, but has `{name}` instead"):
+        configure(nn.Linear(3, 2), numbers, steps_per_epoch=1, total_steps=1)
+
+
+def test_a_model_of_which_nothing_learns_is_refused() -> None:
+    with pytest.raises(ModelError, match="must have something to learn, but all of its weights are frozen"):
+        configure(nn.Linear(3, 2).requires_grad_(False), Optimization(), steps_per_epoch=1, total_steps=1)

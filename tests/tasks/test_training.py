@@ -305,6 +305,14 @@ MAPS = "--trainer.callbacks+=multiattn.tasks.map_callbacks.MapsWhileTraining"
         ("--model.optimization.betas=[0.9,1]", "error: `betas` must be at least 0 and below 1, but is (0.9, 1.0)"),
         ("--model.optimization.layer_decay=0", "error: `layer_decay` must be above 0 and up to 1, but is 0.0 instead."),
         ("--model.optimization.final_lr_share=2", "error: `final_lr_share` must be from 0 to 1, but is 2.0 instead."),
+        (
+            "--trainer.precision=16-true",
+            "error: `trainer.precision` must be bf16-mixed, 16-mixed, bf16-true or 32-true to train, but is 16-true",
+        ),
+        (
+            "--trainer.callbacks=lightning.pytorch.callbacks.EarlyStopping --trainer.callbacks.monitor=val/acc",
+            "error: Early stopping conditioned on metric `val/acc` which is not available.",
+        ),
         ("--data.batches.size=7", "error: `batches.size` must be even with `mixing`, which pairs"),
         ("--data.batches.eval_size=-3", "error: `batches.eval_size` must be at least 1, but is -3 instead."),
         ("--data.cache_side=0", "error: `cache_side` must be at least 1, but is 0 instead."),
