@@ -21,11 +21,19 @@ from torch.nn import functional as F
 
 import multiattn
 from multiattn.cli import evaluate
+from multiattn.cli.arguments import Option, Parser
 from multiattn.cli.info import Details
 from multiattn.cli.main import main
 from multiattn.cli.map_files import Written
-from multiattn.cli.options import COMPUTE, Option, Parser, model_of, out_file, output_format, paths_of
-from multiattn.cli.predict import Predictor, block, score_line
+from multiattn.cli.options import (
+    COMPUTE,
+    model_of,
+    out_file,
+    output_format,
+    paths_of,
+)
+from multiattn.cli.predict import Predictor
+from multiattn.cli.result_lines import block, score_line
 from multiattn.data.image_folder import ClassificationRecords, read_folder
 from multiattn.errors import InputError, ModelError
 from multiattn.inputs import ImagePreprocessing

@@ -9,9 +9,16 @@ from typing import TYPE_CHECKING, Any
 from ..errors import InputError
 from ..inputs.walk import Unusable
 from ..text_files import decode_text, read_bytes
+from .arguments import (
+    Option,
+    Parser,
+    UsageError,
+    not_blank,
+    not_empty,
+)
 from .map_files import Written
 from .map_options import CHECK, MAP_FILES
-from .options import BAD_FILES, RECORDS, Option, Parser, UsageError, model_of, not_blank, not_empty
+from .options import BAD_FILES, RECORDS, model_of
 from .output import printable
 from .predict import Job
 from .records import Column

@@ -11,14 +11,12 @@ from ..errors import InputError, ModelError
 from ..inputs.files import RECORDINGS
 from ..registry import task_spec
 from ..writing import write_json
+from .arguments import Option, Parser, at_least_one
 from .inputs import find_files, status
 from .options import (
     BAD_FILES,
     DEVICE,
     PRECISION,
-    Option,
-    Parser,
-    at_least_one,
     model_of,
     model_or_shipped,
     output_format,

@@ -4,6 +4,17 @@ import argparse
 from typing import TYPE_CHECKING
 
 from ..inputs.files import PICTURES
+from .arguments import (
+    Option,
+    Parser,
+    UsageError,
+    above_zero,
+    at_least_one,
+    length_penalty,
+    not_empty,
+    seed,
+    share,
+)
 from .map_files import Written
 from .map_options import CHECK, MAP_FILES, results_of
 from .options import (
@@ -12,24 +23,16 @@ from .options import (
     MANY,
     RECORDS,
     WRITING,
-    Option,
-    Parser,
-    UsageError,
-    above_zero,
-    at_least_one,
     beams,
-    length_penalty,
     listed_files,
     model_of,
-    not_empty,
     paths_of,
-    seed,
-    share,
     writing,
 )
 from .output import printable
-from .predict import Predictor, block, score_line, verdict_lines
+from .predict import Predictor
 from .records import Column
+from .result_lines import block, score_line, verdict_lines
 from .runtime import RUNTIME
 
 if TYPE_CHECKING:

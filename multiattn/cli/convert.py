@@ -5,7 +5,8 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..registry import layouts
-from .options import MODEL_HELP, Option, Parser, not_empty
+from .arguments import Option, Parser, not_empty
+from .options import MODEL_HELP
 from .output import listed, printable, say, spinner
 
 _DESCRIPTION = """\

@@ -13,7 +13,8 @@ from typing import Any
 
 from ..errors import InputError
 from ..resources import shipped
-from .options import Option, Parser, model_of, model_or_shipped, not_empty
+from .arguments import Option, Parser, not_empty
+from .options import model_of, model_or_shipped
 from .output import Report, printable, say, spinner
 from .predict import Job
 

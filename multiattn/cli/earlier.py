@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .options import UsageError
+from .arguments import UsageError
 from .records import Key, key_of
 
 if TYPE_CHECKING:

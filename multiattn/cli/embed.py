@@ -9,6 +9,13 @@ from ..errors import InputError
 from ..inputs.files import PICTURES, RECORDINGS
 from ..inputs.walk import Unusable
 from ..registry import load_part
+from .arguments import (
+    Option,
+    Parser,
+    UsageError,
+    not_blank,
+    not_empty,
+)
 from .engines import Place
 from .feed import Job
 from .map_files import Written
@@ -23,12 +30,7 @@ from .options import (
     PIXELS,
     RESUME,
     STRICT,
-    Option,
-    Parser,
-    UsageError,
     listed_files,
-    not_blank,
-    not_empty,
     out_file,
 )
 from .out_file import OutFile

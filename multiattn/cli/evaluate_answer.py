@@ -5,9 +5,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .arguments import Option, not_empty
 from .evaluate import Evaluator as BaseEvaluator
 from .evaluate import Figures
-from .options import Option, not_empty
 from .output import printable
 
 if TYPE_CHECKING:

@@ -7,9 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelError
+from .arguments import (
+    Option,
+    UsageError,
+    finite,
+    not_empty,
+)
 from .evaluate import Evaluator as BaseEvaluator
 from .evaluate import Figures
-from .options import Option, UsageError, finite, not_empty
 from .output import listed, printable
 
 if TYPE_CHECKING:

@@ -10,20 +10,18 @@ from typing import TYPE_CHECKING, cast
 from ..errors import InputError
 from ..head_roles import ROLES
 from ..registry import task_spec, tasks
-from .evaluate_maps import loaded_explainer
-from .evaluate_options import DATA, MODEL, SPLIT
-from .inputs import status
-from .options import (
-    DEVICE,
+from .arguments import (
     Option,
     Parser,
     UsageError,
     at_least_one,
     at_least_zero,
-    model_or_shipped,
     not_empty,
-    output_format,
 )
+from .evaluate_maps import loaded_explainer
+from .evaluate_options import DATA, MODEL, SPLIT
+from .inputs import status
+from .options import DEVICE, model_or_shipped, output_format
 from .output import Report, printable
 
 if TYPE_CHECKING:

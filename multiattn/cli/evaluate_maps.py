@@ -9,20 +9,18 @@ from typing import TYPE_CHECKING
 from ..errors import InputError, ModelError
 from ..registry import load_part, task_spec, tasks
 from ..writing import write_json
-from .evaluate_options import DATA, MODEL, SPLIT
-from .inputs import status
-from .map_options import map_methods
-from .map_tables import as_json, table
-from .options import (
-    DEVICE,
+from .arguments import (
     Option,
     Parser,
     UsageError,
     at_least_one,
-    model_or_shipped,
     not_empty,
-    output_format,
 )
+from .evaluate_options import DATA, MODEL, SPLIT
+from .inputs import status
+from .map_options import map_methods
+from .map_tables import as_json, table
+from .options import DEVICE, model_or_shipped, output_format
 from .output import Report, named_errors, printable, say, spinner
 
 if TYPE_CHECKING:

@@ -5,10 +5,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .arguments import Option, at_least_one
 from .evaluate import Evaluator as BaseEvaluator
 from .evaluate import Figures
 from .match import say_cut
-from .options import Option, at_least_one
 
 if TYPE_CHECKING:
     from ..metrics.retrieval import RetrievalScores

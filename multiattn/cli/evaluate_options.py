@@ -1,6 +1,6 @@
 """The options that `evaluate`, `evaluate maps` and `evaluate heads` share: what is measured, on which data."""
 
-from .options import Option, not_empty
+from .arguments import Option, not_empty
 
 DATA = Option("--data", "FOLDER", not_empty, "the files (see below)", required=True)
 

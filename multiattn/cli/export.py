@@ -3,8 +3,15 @@
 import argparse
 import re
 
+from .arguments import (
+    Option,
+    Parser,
+    UsageError,
+    at_least_one,
+    not_empty,
+)
 from .convert import check_target
-from .options import MODEL_HELP, Option, Parser, UsageError, at_least_one, not_empty
+from .options import MODEL_HELP
 from .output import printable, say, spinner
 
 _DESCRIPTION = """\

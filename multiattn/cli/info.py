@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from ..registry import load_part, task_spec
-from .options import MODEL_HELP, Option, Parser, model_or_shipped, not_empty, output_format
+from .arguments import Option, Parser, not_empty
+from .options import MODEL_HELP, model_or_shipped, output_format
 from .output import listed, printable, spinner
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from ..inputs.files import PICTURES, Kind, is_web_address
 from ..inputs.streams import NamedStream, StandardInput
 from ..inputs.walk import Unusable
 from ..registry import tasks
-from .options import UsageError
+from .arguments import UsageError
 from .output import say
 from .path_lists import read_list
 from .shard_inputs import shard_inputs, shards_at

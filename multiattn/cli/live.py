@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, BinaryIO, TextIO
 from ..errors import InputError, MultiattnError
 from ..registry import load_part
 from ..writing import write_text
-from .options import UsageError, model_or_shipped
+from .arguments import UsageError
+from .options import model_or_shipped
 from .output import named_errors, printable, say, spinner
 from .records import FORMATS, json_line
 

@@ -23,7 +23,7 @@ from typing import Any
 
 from ..errors import ModelError, MultiattnError, MultiattnWarning
 from ..registry import load_part, tasks
-from .options import Option, Parser, UsageError
+from .arguments import Option, Parser, UsageError
 from .output import say
 
 _OTHERS = {

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Callable, Sequence
 
 from ..registry import task_spec
+from .arguments import Option, not_blank, not_empty
 from .options import (
     COMPUTE,
     LOUDNESS,
@@ -11,9 +12,6 @@ from .options import (
     PIXELS,
     RESUME,
     STRICT,
-    Option,
-    not_blank,
-    not_empty,
     out_file,
     record_format,
 )

@@ -5,6 +5,12 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from ..inputs.files import PICTURES
+from .arguments import (
+    Option,
+    Parser,
+    UsageError,
+    not_blank,
+)
 from .map_files import Written
 from .map_options import CHECK, MAP_FILES, ON_PAGE, results_of
 from .options import (
@@ -12,17 +18,14 @@ from .options import (
     INPUTS,
     MANY,
     RECORDS,
-    Option,
-    Parser,
-    UsageError,
     listed_files,
     model_of,
-    not_blank,
     paths_of,
 )
 from .output import printable, say
-from .predict import Predictor, block, verdict_lines
+from .predict import Predictor
 from .records import Column, Record
+from .result_lines import block, verdict_lines
 
 if TYPE_CHECKING:
     from ..pipelines import MatchResult

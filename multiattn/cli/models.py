@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from ..registry import tasks
 from ..resources import shipped
+from .arguments import Option, Parser
 from .families import as_markdown, families
-from .options import Option, Parser
 from .output import printable, spinner
 
 _DESCRIPTION = """\

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import MultiattnError
-from .options import UsageError
+from .arguments import UsageError
 from .out_file import OutFile, parse_json
 from .output import make_folder, named_errors
 from .records import Record, json_line

@@ -12,8 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..errors import MultiattnError
+from .arguments import UsageError
 from .earlier import Earlier
-from .options import UsageError
 from .output import make_folder, named_errors
 
 _OPTIONS = "user.multiattn.options"  # an attribute of the file, which keeps the options of the run that began it

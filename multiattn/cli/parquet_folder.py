@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import MultiattnError, reading
 from ..writing import whole_file
+from .arguments import UsageError
 from .earlier import Earlier
-from .options import UsageError
 from .out_file import check_options, lock
 from .output import make_folder, named_errors
 from .records import Column

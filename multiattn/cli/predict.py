@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
 from ..inputs.files import PICTURES
 from ..inputs.walk import Unusable
 from ..registry import task_spec
+from .arguments import UsageError
 from .compute import Computing
 from .engines import Pool, workers_of
 from .feed import Feed, Job
@@ -24,18 +25,19 @@ from .inputs import find_inputs, status
 from .map_files import MapDrafts, MapFiles, Written
 from .map_index import MapIndex
 from .npy_file import NpyFile
-from .options import UsageError, model_or_shipped
+from .options import model_or_shipped
 from .out_file import OutFile, Parse, parse_csv, parse_json
 from .outcome import Outcome
-from .output import Report, printable, say, spinner
+from .output import Report, say, spinner
 from .parquet_folder import ParquetFolder
 from .records import FORMATS, Column, Record, columns, csv_line, json_line, key_of, row, with_exact_name
+from .result_lines import record_of
 
 if TYPE_CHECKING:
     from ..errors import InputError
     from ..pipelines import Result
 
-__all__ = ["Job", "Predictor", "block", "record_of", "score_line"]
+__all__ = ["Job", "Predictor"]
 
 _Result = TypeVar("_Result", bound="Result")
 _parse_json: Parse = parse_json
@@ -365,34 +367,3 @@ class Predictor(Computing[_Result]):
         if message not in self._said:
             self._said.add(message)
             self.report.message(message)
-
-
-def record_of(result: "Result", written: Written | None) -> Record:
-    """Return a result as a record, with the files of its maps."""
-    return result.to_dict() | ({"maps": written.by_method} if written and written.by_method else {})
-
-
-def block(title: str, lines: Sequence[str], written: Written | None) -> str:
-    """Return a result to read: a title, indented lines, and the path of the page with the maps."""
-    maps = [f"  maps  {printable(written.page)}"] if written else []
-    return "\n".join([printable(title), *(f"  {line}" for line in [*lines, *maps])])
-
-
-def verdict_lines(result: "Result") -> list[str]:
-    """Return the verdicts on a result's maps as lines to read; none where they were not checked."""
-    lines = []
-    for one in result.verdicts:
-        lines += [f"check  {printable(line)}" for line in one.lines]
-        lines += [f"  {printable(text)}: {printable(verdict.text)}" for text, verdict in one.words]
-    return lines
-
-
-def domain_line(result: "Result") -> list[str]:
-    """Return the line that marks a result whose input is unlike those that the model was trained on, if it is one."""
-    mark = result.out_of_domain
-    return [] if mark is None else [f"out of domain: {printable(mark)}"]
-
-
-def score_line(score: float, text: str) -> str:
-    """Return a probability and what it belongs to, as a line to read."""
-    return f"{score:6.1%}  {printable(text)}"

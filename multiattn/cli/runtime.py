@@ -4,7 +4,8 @@ import argparse
 from typing import Any
 
 from ..registry import load_part, task_spec
-from .options import WRITING, Option, UsageError
+from .arguments import Option, UsageError
+from .options import WRITING
 
 RUNTIME = Option(
     "--runtime",

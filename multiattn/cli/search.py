@@ -9,19 +9,21 @@ from typing import TYPE_CHECKING, Any
 from ..errors import InputError
 from ..inputs.files import PICTURES, is_web_address, local_path
 from ..registry import load_part
+from .arguments import (
+    Option,
+    Parser,
+    UsageError,
+    at_least_one,
+    not_blank,
+    not_empty,
+)
 from .inputs import Found, find_files
 from .options import (
     COMPUTE,
     LOUDNESS,
     PIXELS,
-    Option,
-    Parser,
-    UsageError,
-    at_least_one,
     model_of,
     model_or_shipped,
-    not_blank,
-    not_empty,
     output_format,
 )
 from .output import Report, named_errors, printable, say, spinner

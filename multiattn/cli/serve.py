@@ -9,11 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..deploy.http.settings import KEYS, Settings, keys_of_environment
 from ..errors import MultiattnError
 from ..registry import tasks
-from .options import (
-    ADDRESS,
-    DEVICE,
-    PIXELS,
-    PRECISION,
+from .arguments import (
     Option,
     Parser,
     UsageError,
@@ -24,6 +20,12 @@ from .options import (
     not_blank,
     not_empty,
     number,
+)
+from .options import (
+    ADDRESS,
+    DEVICE,
+    PIXELS,
+    PRECISION,
 )
 from .output import say
 

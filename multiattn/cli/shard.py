@@ -5,10 +5,16 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from .arguments import (
+    Option,
+    Parser,
+    UsageError,
+    not_empty,
+    number,
+)
 from .evaluate import PICTURES_OF
 from .evaluate_answer import FILES as QUESTIONS
 from .evaluate_caption import FILES as CAPTIONS
-from .options import Option, Parser, UsageError, not_empty, number
 from .output import printable, say
 
 _COUNT = number(int, "a whole number from 1 on", lambda value: value >= 1)

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from ..inputs.files import RECORDINGS
 from ..registry import load_part
 from ..writing import write_text
+from .arguments import UsageError
 from .inputs import can_be_several
 from .map_files import FreeNames, Written
-from .options import UsageError
 from .output import make_folder, named_errors, printable
-from .predict import Job, Predictor, verdict_lines
+from .predict import Job, Predictor
 from .records import FORMATS, Column
+from .result_lines import verdict_lines
 from .runtime import check_runtime
 from .transcribe_options import CUE_OPTIONS, PIPELINE_OPTIONS, parser
 

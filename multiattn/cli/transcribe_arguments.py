@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from ..inputs.channel_names import WORDS
-from .options import number
+from .arguments import number
 
 _TIME = re.compile(r"(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:\.\d+)?)")
 

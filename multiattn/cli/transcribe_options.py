@@ -3,6 +3,16 @@
 import math
 
 from ..inputs.files import RECORDINGS
+from .arguments import (
+    Option,
+    Parser,
+    at_least_one,
+    length_penalty,
+    not_blank,
+    not_empty,
+    seed,
+    share,
+)
 from .map_options import maps_of, tokens_of
 from .options import (
     DEVICE,
@@ -11,19 +21,11 @@ from .options import (
     PRECISION,
     RESUME,
     STRICT,
-    Option,
-    Parser,
-    at_least_one,
     beams,
-    length_penalty,
     listed_files,
     model_of,
-    not_blank,
-    not_empty,
     out_file,
     paths_of,
-    seed,
-    share,
 )
 from .records import FORMATS
 from .runtime import RUNTIME

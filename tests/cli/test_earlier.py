@@ -5,8 +5,8 @@ import tracemalloc
 import numpy as np  # noqa: F401  (imported before memory is counted)
 import pytest
 
+from multiattn.cli.arguments import UsageError
 from multiattn.cli.earlier import Earlier
-from multiattn.cli.options import UsageError
 
 
 def earlier(*files: str) -> Earlier:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from multiattn.cli.options import UsageError
+from multiattn.cli.arguments import UsageError
 from multiattn.cli.serve import parser, replicas, run
 from multiattn.deploy.engine import LocalEngine
 from multiattn.deploy.http.settings import Settings

@@ -15,8 +15,8 @@ import httpx
 import pytest
 
 from multiattn.cli import serve
+from multiattn.cli.arguments import UsageError
 from multiattn.cli.main import main
-from multiattn.cli.options import UsageError
 from multiattn.deploy.models import Choice
 from tests.deploy.serving import picture
 
