@@ -43,7 +43,8 @@ class ImagePreprocessing:
     The result equals timm's evaluation transform (`resize_to` an integer, `floor(size / crop_pct)`) and transformers'
     ViTImageProcessor on PIL (`resize_to` the size itself).
 
-    Source: torchvision.transforms.functional (`resize`, `center_crop`), whose rounding is kept; timm.data.
+    Source: torchvision.transforms.functional (`resize`, `center_crop`), whose rounding is kept; timm.data;
+    transformers, `TorchvisionBackend.center_crop`.
     """
 
     size: tuple[int, int]
@@ -62,6 +63,9 @@ class ImagePreprocessing:
     """Divides red, green and blue after `mean` is subtracted; as many numbers, from a millionth to a million."""
     rescale: float = 1 / 255
     """Multiplies the 8-bit values first; from a millionth to a million."""
+    center: Literal["nearest", "floor"] = "nearest"
+    """Where the crop begins if the center lies between two pixels: "nearest" rounds halves to even numbers, as
+    torchvision's `center_crop` does, and with it timm and open_clip; "floor" is transformers'."""
 
     def __post_init__(self) -> None:
         """Raise ModelError where a field cannot be used."""
@@ -168,8 +172,16 @@ class ImagePreprocessing:
                 f"be resized to {resized_size[1]} x {resized_size[0]}. Crop it."
             )
         size = resized_size if isinstance(self.resize_to, Fit) else self.size
-        (top, height), (left, width) = map(_center, resized_size, size)
+        (top, height), (left, width) = map(self._center, resized_size, size)
         return Geometry(source_size=source_size, resized_size=resized_size, crop=(top, left, height, width))
+
+    def _center(self, resized: int, wanted: int) -> tuple[int, int]:
+        """Return start and length of the centered box along one side."""
+        if resized < wanted:
+            return -((wanted - resized) // 2), wanted
+        left = resized - wanted
+        # Python rounds halves to the even number
+        return left // 2 if self.center == "floor" else round(left / 2), wanted
 
     def _resized_size(self, source_size: tuple[int, int]) -> tuple[int, int]:
         """Return height and width after the resize. The longer side is rounded down, as in torchvision."""
@@ -200,10 +212,3 @@ class ImagePreprocessing:
         require_fields(values, cls, "preprocessing", complete=True)
         values |= {name: tuple(map(float, values[name])) for name in ("mean", "std")}
         return cls(**values | {"rescale": float(values.get("rescale", cls.rescale))})
-
-
-def _center(resized: int, wanted: int) -> tuple[int, int]:
-    """Return start and length of the centered box along one side, rounded as in torchvision's `center_crop`."""
-    if resized < wanted:
-        return -((wanted - resized) // 2), wanted
-    return round((resized - wanted) / 2), wanted  # Python rounds halves to the even number

@@ -1,5 +1,6 @@
 """Reading the vocabulary files of published models into a tokenizer of `tokenizers`."""
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,14 +10,22 @@ import tokenizers
 from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers
 
 from ..errors import ModelError, reading
-from ..text_files import read_bytes, read_json_file
+from ..text_files import parse_json, read_bytes, read_json_file
 
 FILE = "tokenizer.json"
 """The file that holds a whole tokenizer."""
 
 _WORD_PIECE, _BPE = "vocab.txt", "vocab.json"
 _CONFIG = "tokenizer_config.json"
-_ADDED = "added_tokens.json"  # in older directories: tokens added to a BPE vocabulary, and their ids
+_ADDED = "added_tokens.json"  # in older directories: tokens added to a vocabulary, and their ids
+_OPTIONS = {
+    "do_lower_case": "lowercase",
+    "strip_accents": "strip_accents",
+    "tokenize_chinese_chars": "handle_chinese_chars",
+    "add_prefix_space": "add_prefix_space",
+}
+_WITHOUT_OPTIONS = ("PreTrainedTokenizerFast", "TokenizersBackend")  # classes that leave `tokenizer.json` as it is
+_FLAGS = ("lstrip", "rstrip", "normalized", "single_word", "special")
 _ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 _BERT = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DEC]", "[ENC]")
 _GPT2 = ("<|endoftext|>",)
@@ -71,11 +80,28 @@ def from_description(text: str, config: Mapping[str, Any]) -> tokenizers.Tokeniz
         text: The content.
         config: That of the `tokenizer_config.json` beside it.
     """
-    found = tokenizers.Tokenizer.from_str(text)
+    found = tokenizers.Tokenizer.from_str(_with_options(text, config))
     if isinstance(found.model, models.WordPiece):
         _clean_up(found, config)
     _end_words(found)
     return found
+
+
+def _with_options(text: str, config: Mapping[str, Any]) -> str:
+    """Return a `tokenizer.json` with the options that a tokenizer's class sets anew: BERT's, and byte-level BPE's.
+
+    Source: transformers 4, `BertTokenizerFast`, `GPT2TokenizerFast`, `RobertaTokenizerFast`.
+    """
+    is_stated = any(config.get(name) is not None for name in _OPTIONS)
+    if config.get("tokenizer_class") in _WITHOUT_OPTIONS or not is_stated:
+        return text
+    description = parse_json(text)
+    for key, kind in (("normalizer", "BertNormalizer"), ("pre_tokenizer", "ByteLevel"), ("post_processor", "Roberta")):
+        part = description.get(key) if isinstance(description, dict) else None
+        if isinstance(part, dict) and str(part.get("type")).startswith(kind):
+            stated = {ours: config.get(theirs) for theirs, ours in _OPTIONS.items() if ours in part}
+            part.update({name: value for name, value in stated.items() if isinstance(value, bool)})
+    return json.dumps(description)
 
 
 def _word_piece(file: Path, config: dict[str, Any]) -> tokenizers.Tokenizer:
@@ -95,7 +121,7 @@ def _word_piece(file: Path, config: dict[str, Any]) -> tokenizers.Tokenizer:
     found.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     found.decoder = decoders.WordPiece(prefix="##")
     _clean_up(found, config)
-    _add_specials(found, _BERT, config)
+    _add_tokens(found, file, _BERT, config)
     return found
 
 
@@ -112,11 +138,7 @@ def _byte_level(file: Path, config: dict[str, Any]) -> tokenizers.Tokenizer:
         found = tokenizers.Tokenizer(models.BPE(vocab=vocabulary, merges=_merges(merges_file)))
         found.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=config.get("add_prefix_space", False))
     found.decoder = decoders.ByteLevel()
-    added = file.parent / _ADDED
-    _add_specials(found, _GPT2, {} if added.is_file() else config)
-    if added.is_file():
-        _add_at_ids(found, added)
-        _add_specials(found, (), config)
+    _add_tokens(found, file, _GPT2, config)
     return found
 
 
@@ -155,7 +177,7 @@ def _clip(
     )
     found.decoder = decoders.ByteLevel()
     _end_words(found)
-    _add_specials(found, _CLIP, config)
+    _add_tokens(found, file, _CLIP, config)
     return found
 
 
@@ -167,19 +189,44 @@ def _end_words(found: tokenizers.Tokenizer) -> None:
             found.decoder = decoders.Sequence([found.decoder, decoders.Fuse(), last, decoders.Replace(end, " ")])
 
 
-def _add_at_ids(found: tokenizers.Tokenizer, file: Path) -> None:
-    """Add the tokens of a file, which must get the ids that the file states."""
-    added = _json(file)
+def _add_tokens(found: tokenizers.Tokenizer, file: Path, known: tuple[str, ...], config: dict[str, Any]) -> None:
+    """Mark the special tokens, and add those that were added to the vocabulary of a file, at the ids that are stated.
+
+    They stand in `added_tokens.json`, or in `added_tokens_decoder` of the configuration with their properties.
+
+    Source: transformers 4, `PreTrainedTokenizerBase._from_pretrained`.
+    """
+    named = [_content(config.get(role)) for role in _ROLES]
+    named += [_content(token) for token in config.get("additional_special_tokens") or []]
+    specials = {*known, *named}
+    ids, tokens = _in_file(file.parent / _ADDED), dict[str, AddedToken]()
+    for number, token in (config.get("added_tokens_decoder") or {}).items():
+        if (name := _content(token)) is not None and str(number).isdecimal():
+            ids[name] = int(number)
+            flags = {flag: bool(token[flag]) for flag in _FLAGS if flag in token} if isinstance(token, dict) else {}
+            tokens[name] = AddedToken(name, **flags)
+    later = sorted((name for name in ids if found.token_to_id(name) is None), key=ids.__getitem__)
+    present = [token for token in known if found.token_to_id(token) is not None]
+    found.add_special_tokens(present)
+    for name in later:
+        # Whisper names few of its own
+        is_special = name in specials or (name.startswith("<|") and name.endswith("|>"))
+        token = tokens.get(name) or AddedToken(name, normalized=not is_special, special=is_special)
+        (found.add_special_tokens if token.special else found.add_tokens)([token])
+        if found.token_to_id(name) != ids[name]:
+            raise ModelError(
+                f"{file.parent}: the added token {name[:60]!r} must be {ids[name]}, but would be "
+                f"{found.token_to_id(name)}: the numbers must go on from those in {file.name}."
+            )
+    found.add_special_tokens(list(dict.fromkeys(token for token in named if token)))
+
+
+def _in_file(file: Path) -> dict[str, int]:
+    """The names of a file of added tokens, and their ids."""
+    added = _json(file) if file.is_file() else {}
     if unnumbered := [name for name, token in added.items() if type(token) is not int]:
         raise ModelError(f"{file}: each name must have a number, but {unnumbered[0][:60]!r} has not.")
-    names = sorted(added, key=added.__getitem__)
-    found.add_special_tokens([AddedToken(name, normalized=False, special=True) for name in names])
-    for name in names:
-        if found.token_to_id(name) != added[name]:
-            raise ModelError(
-                f"{file}: {name} must be the token {added[name]}, but would be {found.token_to_id(name)}: the numbers "
-                f"must go on from those in {_BPE}."
-            )
+    return added
 
 
 def _clean_up(found: tokenizers.Tokenizer, config: Mapping[str, Any]) -> None:
@@ -188,14 +235,6 @@ def _clean_up(found: tokenizers.Tokenizer, config: Mapping[str, Any]) -> None:
         return
     steps = [decoders.Replace(before, after) for before, after in _CLEAN_UP]
     found.decoder = decoders.Sequence([found.decoder, decoders.Fuse(), *steps])
-
-
-def _add_specials(found: tokenizers.Tokenizer, known: tuple[str, ...], config: dict[str, Any]) -> None:
-    """Mark the special tokens: those of `known` that the vocabulary has, and all that the configuration names."""
-    named = [_content(config.get(role)) for role in _ROLES]
-    named += [_content(token) for token in config.get("additional_special_tokens") or []]
-    present = [token for token in known if found.token_to_id(token) is not None]
-    found.add_special_tokens(list(dict.fromkeys(present + [token for token in named if token])))
 
 
 def _content(token: Any) -> str | None:

@@ -140,8 +140,8 @@ def _prepared(pixels: Tensor, preprocessing: ImagePreprocessing, bundle: ModelBu
     fits = pixels.ndim == 3 and len(pixels) == channels
     must = f"a tensor ({channels}, height, width), or one with a batch of 1 before it"
     require(fits, "source", must=must, value=tuple(pixels.shape))
-    encoder = getattr(bundle.config, "encoder", bundle.config)
-    patch = encoder.patch_size
+    config = bundle.config
+    patch = getattr(config, "encoder", getattr(config, "vision", config)).patch_size
     height, width = pixels.shape[1:]
     is_whole = height % patch == 0 and width % patch == 0
     require(is_whole, "source", must=f"of sides that are multiples of {patch}, the patch", value=(height, width))

@@ -272,5 +272,5 @@ def _append(vectors: BinaryIO, values: Float32[np.ndarray, " D"], state: dict[st
 def fingerprint_of(directory: Path) -> str:
     """Return a digest of a model's files by their names, sizes and times of change, and of its `config.json`."""
     files = sorted(directory.iterdir()) if directory.is_dir() else [directory]
-    facts = [(file.name, stat.st_size, stat.st_mtime_ns) for file in files if (stat := file.stat()) and file.is_file()]
+    facts = [(file.name, stat.st_size, stat.st_mtime_ns) for file in files if file.is_file() and (stat := file.stat())]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]

@@ -24,7 +24,7 @@ from .json_files import read_json, short
 from .model_files import ModelFiles
 from .nearest import nearest_of
 from .state import MISFIT, narrowed, write_tensors
-from .tensor_files import tensor_names
+from .tensor_files import WEIGHTS, tensor_names
 from .unsupported import refuse
 
 _ON_DISK = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -172,7 +172,9 @@ def save_bundle(
         state = table.to_theirs(state)
     domain = bundle.domain if layout == own.NAME else None
     try:
-        with whole_folder(directory, last=chosen.config, optional=(DOMAIN,)) as part:
+        # the configuration of another layout would be read in its place
+        replaced = (DOMAIN,) if chosen.config == CONFIG else (DOMAIN, CONFIG, WEIGHTS)
+        with whole_folder(directory, last=chosen.config, optional=replaced) as part:
             with whole_file(part / chosen.weights) as weights:
                 if in_int8:
                     write_tensors(narrowed(state), weights, None)

@@ -1,7 +1,7 @@
 """What the layouts of transformers share: the words for activations, special tokens and decoding options."""
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from ..errors import ModelError
 from ..inputs import Tokenizer
 from ..models.text_decoder import TextDecoderConfig
 from ..models.text_stack import TextConfig
-from .bundle import TOKENIZER, ModelBundle
+from .bundle import CONFIG, TOKENIZER, ModelBundle
 from .json_files import check_value, short, tuples
 from .model_files import ModelFiles
 
@@ -78,6 +78,21 @@ _WITHOUT_EFFECT: dict[str, tuple[Any, ...]] = {
     **dict.fromkeys(("forced_bos_token_id", "forced_eos_token_id", "exponential_decay_length_penalty"), ()),
 }
 _SAMPLING_WITHOUT_EFFECT = {"typical_p": (1,), "min_p": (0,), "epsilon_cutoff": (0,), "eta_cutoff": (0,)}
+
+
+_TOP_K = 50  # of transformers' sampling where nothing is stated
+_DEFAULTS: dict[str, Any] = {
+    "num_beams": 1,
+    "length_penalty": 1.0,
+    "early_stopping": False,
+    "no_repeat_ngram_size": 0,
+    "repetition_penalty": 1.0,
+    "do_sample": False,
+    "temperature": 1.0,
+    "top_k": _TOP_K,
+    "top_p": 1.0,
+}
+"""Transformers' values of options that nothing states."""
 
 
 def read_activation(theirs: str, name: str, *, where: str) -> str:
@@ -251,18 +266,44 @@ def read_decoding(files: ModelFiles, config: Mapping[str, Any], *, prompt: str =
     Raises:
         ModelError: It states an option that no model here has.
     """
-    stated = files.json(GENERATION) if files.has(GENERATION) else {}
+    has_file = files.has(GENERATION)
+    stated = read_generation(files) if has_file else _in_config(config)
+    where = files.where(GENERATION if has_file else CONFIG)
     samples = bool(stated.get("do_sample"))
     for name, values in (_WITHOUT_EFFECT | (_SAMPLING_WITHOUT_EFFECT if samples else {})).items():
         value = stated.get(name)
         must = " or ".join(["left out", *map(str, values)])
-        check_value(
-            value is None or value in values, name, must=must, value=short(value), where=files.where(GENERATION)
-        )
+        check_value(value is None or value in values, name, must=must, value=short(value), where=where)
     names = {**_SEARCH, **(_SAMPLING if samples else {})}
     search = {ours: tuples(stated[theirs]) for theirs, ours in names.items() if stated.get(theirs) is not None}
+    if samples and search.setdefault("top_k", _TOP_K) == 0:
+        del search["top_k"]  # among all
     prompt = config.get("prompt", prompt)
     return {"prompt": prompt, **search} if prompt else search
+
+
+def read_generation(files: ModelFiles) -> Mapping[str, Any]:
+    """Return the content of `generation_config.json`; empty where there is none."""
+    return files.json(GENERATION) if files.has(GENERATION) else {}
+
+
+def first_stated(stated: Sequence[Mapping[str, Any]], *names: str, default: int) -> Any:
+    """Return the first value that is not null of these objects, in each by the first of these names."""
+    return next((one[name] for one in stated for name in names if one.get(name) is not None), default)
+
+
+def _in_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the decoding options in a `config.json`, as directories without `generation_config.json` have them.
+
+    What the model leaves at transformers' default is taken from the decoder's part.
+
+    Source: transformers, `GenerationConfig.from_model_config`.
+    """
+    parts = (config.get(name) for name in ("decoder", "text_config"))
+    part = next((one for one in parts if isinstance(one, Mapping)), {})
+    names = (*_SEARCH, *_SAMPLING, *_WITHOUT_EFFECT, *_SAMPLING_WITHOUT_EFFECT)
+    stated = {name: value for name in names if (value := config.get(name)) is not None and value != _DEFAULTS.get(name)}
+    return {name: part[name] for name in names if part.get(name) is not None} | stated
 
 
 def describe_text(
@@ -284,6 +325,8 @@ def describe_text(
         raise ModelError(f"the {layout} layout has no place for `{lacking[0]}` of the bundle's `decoding`")
     files = describe_vocabulary(bundle.vocabulary, decoder)
     files[GENERATION] |= {words[ours]: value for ours, value in bundle.decoding.items() if ours in words}
+    if bundle.decoding.get("sample") and bundle.decoding.get("top_k") is None:
+        files[GENERATION]["top_k"] = 0  # among all: where nothing is stated, transformers draws among 50
     return files
 
 

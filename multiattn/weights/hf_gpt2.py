@@ -14,7 +14,9 @@ from .hf_common import (
     check_fixed,
     check_stated,
     describe_vocabulary,
+    first_stated,
     read_activation,
+    read_generation,
     require,
     settle_tied,
     write_activation,
@@ -114,13 +116,18 @@ def read_gpt2(config: Mapping[str, Any], *, where: str, of: str = "") -> dict[st
     }
 
 
-def read_tokens(config: Mapping[str, Any], text: Mapping[str, Any]) -> dict[str, int]:
-    """Return the special tokens, which the model's configuration or its decoder's, `text`, may state."""
-    end = config.get("eos_token_id", text.get("eos_token_id", 50256))
-    start = config.get("decoder_start_token_id", text.get("bos_token_id", end))
-    pad = config.get("pad_token_id", text.get("pad_token_id"))
+def read_tokens(*stated: Mapping[str, Any]) -> dict[str, int]:
+    """Return the special tokens: each from the first of these objects that states it.
+
+    They are those of `generation_config.json`, of the model's configuration, and of its decoder's part of that.
+    """
+    end = first_stated(stated, "eos_token_id", default=50256)
     # GPT-2 has no padding token; any will do, since nothing attends to it
-    return {"start_token": start, "end_token": end, "pad_token": end if pad is None else pad}
+    return {
+        "start_token": first_stated(stated, "decoder_start_token_id", "bos_token_id", default=end),
+        "end_token": end,
+        "pad_token": first_stated(stated, "pad_token_id", default=end),
+    }
 
 
 def write_gpt2(decoder: TextDecoderConfig) -> dict[str, Any]:
@@ -157,7 +164,8 @@ def _read(files: ModelFiles, config: Mapping[str, Any]) -> tuple[TextDecoder, To
         for key, tensor in files.tensors().items()
     }
     state, tied = settle_tied(state, EMBEDDING, OUTPUT, stated=bool(config.get("tie_word_embeddings", True)))
-    fields = {**read_gpt2(config, where=where), "context_dim": None, "tied": tied, **read_tokens(config, config)}
+    fields = {**read_gpt2(config, where=where), "context_dim": None, "tied": tied}
+    fields |= read_tokens(read_generation(files), config)
     tokenizer = files.tokenizer()
     check_vocabulary(tokenizer, fields["vocab_size"], where=str(files))
     architecture = read_architecture(fields, TextDecoderConfig, where=where)

@@ -96,7 +96,9 @@ def read_processor(
     """
     path, found = find_processor(files, "an `image_processor`")
     data = files.json(PREPROCESSOR) if found is None else found  # raises: the file is missing
-    data = {name: value for name, value in data.items() if value is not None}  # None is the class's default
+    # None is the class's default, and no step where it says whether one is done
+    steps = {name: bool(value) for name, value in data.items() if value is None and name.startswith("do_")}
+    data = {name: value for name, value in data.items() if value is not None} | steps
     for name in ("image_processor_type", "feature_extractor_type"):
         if name in data:
             stated = data[name]
@@ -171,6 +173,7 @@ def as_preprocessing(
         mean=per_channel(data["image_mean"] if normalizes else 0.0, channels, name="image_mean", where=where),
         std=per_channel(data["image_std"] if normalizes else 1.0, channels, name="image_std", where=where),
         rescale=data.get("rescale_factor", 1 / 255) if rescales else 1.0,
+        center="nearest" if resize_to == size or isinstance(resize_to, Fit) else "floor",
     )
 
 

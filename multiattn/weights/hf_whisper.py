@@ -15,6 +15,7 @@ from .hf_common import (
     describe_text,
     read_activation,
     read_decoding,
+    read_generation,
     require,
     settle_tied,
     write_activation,
@@ -187,11 +188,8 @@ def read_sound(files: ModelFiles, architecture: SpeechConfig) -> AudioPreprocess
 
 def _read_decoding(files: ModelFiles, config: Mapping[str, Any], architecture: SpeechConfig) -> dict[str, Any]:
     """Return the decoding options. Older directories have the suppressed tokens in `config.json`."""
-    stated = files.json(GENERATION) if files.has(GENERATION) else {}
-    old = {"suppress": config.get("suppress_tokens"), "suppress_first": config.get("begin_suppress_tokens")}
-    decoding = {name: tuple(tokens) for name, tokens in old.items() if tokens}
-    decoding |= read_decoding(files, {})
-    heads = tuples(stated.get("alignment_heads") or published_heads(architecture))
+    decoding = read_decoding(files, config)
+    heads = tuples(read_generation(files).get("alignment_heads") or published_heads(architecture))
     return decoding | ({"alignment_heads": heads} if heads else {})
 
 

@@ -15,14 +15,15 @@ from ..attention import sinusoidal
 from ..models.captioner import Captioner, CaptionerConfig
 from .bundle import CONFIG, Layout, ModelBundle, build_model
 from .hf_common import (
-    GENERATION,
     PLAIN_BLOCKS,
     PLAIN_HEAD,
     TEXT,
     check_fixed,
     describe_text,
+    first_stated,
     read_activation,
     read_decoding,
+    read_generation,
     require,
     settle_tied,
     write_activation,
@@ -115,7 +116,7 @@ def load(files: ModelFiles, config: Mapping[str, Any]) -> ModelBundle:
     text = read_part(config, "decoder", where=where)
     tied = bool(text.get("tie_word_embeddings", True))
     state, tied = settle_tied(files.tensors(), _EMBEDDING, _OUTPUT, stated=tied)
-    generation = files.json(GENERATION) if files.has(GENERATION) else {}
+    stated = (read_generation(files), config, text)
     width = text.get("d_model", 1024)
     # transformers has a bridge exactly where the widths differ and the cross-attention is not made for the encoder's
     context = text.get("cross_attention_hidden_size") or width
@@ -134,7 +135,7 @@ def load(files: ModelFiles, config: Mapping[str, Any]) -> ModelBundle:
         "dropout": text.get("dropout", 0.1),
         "attention_dropout": text.get("attention_dropout", 0.0),
         "tied": tied,
-        **_read_tokens(generation, config, text),
+        **{ours: first_stated(stated, theirs, default=default) for ours, (theirs, default) in _TOKENS.items()},
     }
     fields = {"encoder": vars(encoder), "decoder": decoder, "bridge": encoder.dim != context}
     architecture = read_architecture(fields, CaptionerConfig, where=where)
@@ -148,14 +149,6 @@ def load(files: ModelFiles, config: Mapping[str, Any]) -> ModelBundle:
         decoding=read_decoding(files, config),
         card={"architecture": "VisionEncoderDecoderModel"},
     )
-
-
-def _read_tokens(*stated: Mapping[str, Any]) -> dict[str, int]:
-    """Return the special tokens: each from the first of these objects that states it."""
-    return {
-        ours: next((one[theirs] for one in stated if one.get(theirs) is not None), default)
-        for ours, (theirs, default) in _TOKENS.items()
-    }
 
 
 def _sinusoids(length: int, text: Mapping[str, Any], *, where: str) -> Tensor:

@@ -7,7 +7,7 @@ from ..errors import ModelError
 from ..models.captioner import Captioner, CaptionerConfig
 from ..models.vit import ViTConfig
 from .bundle import CONFIG, Layout, ModelBundle, build_model, states
-from .hf_common import TEXT, check_fixed, check_stated, describe_text, read_decoding, settle_tied
+from .hf_common import TEXT, check_fixed, check_stated, describe_text, read_decoding, read_generation, settle_tied
 from .hf_gpt2 import EMBEDDING, FIXED, OUTPUT, gpt2_rows, read_gpt2, read_tokens, write_gpt2
 from .hf_pictures import PREPROCESSOR, read_preprocessing, write_preprocessing
 from .json_files import read_architecture, read_part
@@ -40,7 +40,9 @@ def load(files: ModelFiles, config: Mapping[str, Any]) -> ModelBundle:
         raise ModelError(f"{where}: `model_type` of the decoder must be gpt2 or trocr, but is {kind} instead")
     stated = config["decoder"].get("tie_word_embeddings", True)
     state, tied = settle_tied(files.tensors(), _THEIRS + EMBEDDING, _THEIRS + OUTPUT, stated=bool(stated))
-    architecture = _read_structure(config, encoder, tied=tied, where=where)
+    decoder = read_gpt2(config["decoder"], where=where, of="decoder") | {"tied": tied}
+    decoder |= read_tokens(read_generation(files), config, config["decoder"])
+    architecture = _read_structure(config, encoder, decoder, where=where)
     return ModelBundle(
         task="caption",
         tokenizer=files.tokenizer(),
@@ -51,13 +53,13 @@ def load(files: ModelFiles, config: Mapping[str, Any]) -> ModelBundle:
     )
 
 
-def _read_structure(config: Mapping[str, Any], encoder: ViTConfig, *, tied: bool, where: str) -> CaptionerConfig:
+def _read_structure(
+    config: Mapping[str, Any], encoder: ViTConfig, decoder: Mapping[str, Any], *, where: str
+) -> CaptionerConfig:
     """Return our configuration. All but the numbers of heads have transformers' defaults."""
-    text = config["decoder"]
-    check_stated(text, {"add_cross_attention": True}, where=where, of="decoder")
-    decoder = read_gpt2(text, where=where, of="decoder") | {"tied": tied, **read_tokens(config, text)}
-    width = decoder["context_dim"] = decoder["dim"]
-    fields = {"encoder": vars(encoder), "decoder": decoder, "bridge": encoder.dim != width}
+    check_stated(config["decoder"], {"add_cross_attention": True}, where=where, of="decoder")
+    width = decoder["dim"]
+    fields = {"encoder": vars(encoder), "decoder": {**decoder, "context_dim": width}, "bridge": encoder.dim != width}
     return read_architecture(fields, CaptionerConfig, where=where)
 
 

@@ -100,3 +100,41 @@ def test_what_we_save_they_read_the_same(tmp_path) -> None:
     for text in ("a dog, two dogs running", "run"):
         assert theirs.encode(text) == ours.encode(text)
         assert theirs.decode(ours.encode(text), skip_special_tokens=True) == ours.decode(ours.encode(text)) == text
+
+
+def told(name: str, *, special: bool) -> dict[str, object]:
+    flags = {"lstrip": False, "rstrip": False, "single_word": False, "normalized": not special, "special": special}
+    return {"content": name, **flags}
+
+
+@pytest.mark.parametrize("make", [bert, gpt2], ids=["bert", "gpt2"])
+@pytest.mark.parametrize("in_config", [True, False], ids=["in-the-configuration", "in-a-file"])
+def test_tokens_that_were_added_to_a_vocabulary_are_found(make, in_config: bool, tmp_path: Path) -> None:
+    first = make(tmp_path)[0].vocab_size
+    names = {"covid": first, "<cat-toy>": first + 1}
+    if not in_config:
+        (tmp_path / "added_tokens.json").write_text(json.dumps(names))
+    decoder = {str(number): told(name, special=False) for name, number in names.items()}
+    ours, theirs = make(tmp_path, **({"added_tokens_decoder": decoder} if in_config else {}))
+    assert ours.vocab_size == first + 2
+    for text in ("a covid dog", "<cat-toy> and a dog", "Covid"):
+        if in_config:  # transformers 5 reads the file no longer
+            assert ours.encode(text) == theirs(text, add_special_tokens=False).input_ids
+        assert {names[name] for name in names if name in text} <= set(ours.encode(text))
+    assert "covid" in ours.decode(ours.encode("a covid dog"))
+
+
+@pytest.mark.parametrize(
+    ("make", "options"),
+    [(bert, {"do_lower_case": False}), (bert, {"strip_accents": False}), (gpt2, {"add_prefix_space": True})],
+    ids=["case", "accents", "prefix"],
+)
+def test_options_count_beside_a_whole_tokenizer(make, options: dict[str, bool], tmp_path: Path) -> None:
+    plain, theirs = make(tmp_path)
+    theirs.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config | options))
+    ours, theirs = Tokenizer.load(tmp_path), type(theirs).from_pretrained(tmp_path)
+    assert any(ours.encode(text) != plain.encode(text) for text in TEXTS)
+    for text in TEXTS:
+        assert ours.encode(text) == theirs(text, add_special_tokens=False).input_ids

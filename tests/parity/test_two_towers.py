@@ -4,13 +4,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from multiattn.errors import ModelError
 from multiattn.inputs import Tokenizer
 from multiattn.models import TwoTowers
 from multiattn.weights import load_bundle, save_bundle
+from multiattn.weights.hf_pictures import read_preprocessing
+from multiattn.weights.model_files import ModelFiles
 from tests.parity.random_weights import randomize
 from tests.parity.vocabularies import save_clip_pieces
 
@@ -197,3 +201,17 @@ def test_what_clip_cannot_say_is_refused(tmp_path: Path) -> None:
     save_siglip(tmp_path / "siglip")
     with pytest.raises(ModelError, match="the hf-clip layout needs `scores` to be 'softmax', but it is 'sigmoid'"):
         save_bundle(load_bundle(tmp_path / "siglip"), tmp_path / "clip", layout="hf-clip")
+
+
+@pytest.mark.parametrize("size", [(640, 427), (427, 640), (480, 640), (20, 300)], ids=str)
+@pytest.mark.parametrize("cropped", [True, None], ids=["cropped", "null"])
+def test_a_picture_is_cropped_as_theirs(size: tuple[int, int], cropped: bool | None, tmp_path: Path) -> None:
+    side = {"height": 224, "width": 224}
+    resized = {"shortest_edge": 224} if cropped else side
+    stated = {"image_processor_type": "CLIPImageProcessor", "size": resized, "do_center_crop": cropped}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(stated | {"crop_size": side if cropped else 192}))
+    values = np.random.default_rng(7).integers(0, 256, (*size, 3), dtype=np.uint8)
+    picture = Image.fromarray(values)
+    theirs = transformers.CLIPImageProcessorPil.from_pretrained(tmp_path)(picture, return_tensors="np")["pixel_values"]
+    ours, _ = read_preprocessing(ModelFiles(tmp_path), "CLIPImageProcessor").array(picture)
+    np.testing.assert_allclose(ours, theirs[0], atol=1e-5)

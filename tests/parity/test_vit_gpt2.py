@@ -1,5 +1,6 @@
 """Ours against transformers' VisionEncoderDecoder of ViT and GPT-2, through the real converter."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -135,3 +136,21 @@ def test_captions_are_theirs_token_for_token(num_beams: int, tmp_path: Path) -> 
     options = GenerationConfig(max_tokens=11, num_beams=num_beams)
     found = generate(model.decoder, model.encode(images), [[START]] * 5, options)
     assert [list(best.tokens) for best, *_ in found] == captions
+
+
+@pytest.mark.parametrize(
+    ("stated", "config"),
+    [({"eos_token_id": 16}, {}), ({"decoder_start_token_id": 3, "pad_token_id": 5}, {}), ({}, {"eos_token_id": None})],
+    ids=str,
+)
+def test_special_tokens_are_those_of_the_generation(
+    stated: dict[str, int], config: dict[str, object], tmp_path: Path
+) -> None:
+    save_theirs(tmp_path, eos_token_id=9)
+    for name, changes in (("generation_config.json", stated), ("config.json", config)):
+        content = json.loads((tmp_path / name).read_text())
+        (tmp_path / name).write_text(json.dumps(content | changes))
+    wanted = transformers.VisionEncoderDecoderModel.from_pretrained(tmp_path).generation_config
+    found = load_bundle(tmp_path).model.config.decoder
+    assert found.end_token == wanted.eos_token_id
+    assert (found.start_token, found.pad_token) == (wanted.decoder_start_token_id, wanted.pad_token_id)

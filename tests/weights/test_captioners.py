@@ -427,6 +427,32 @@ def test_how_transformers_says_a_decode(tmp_path: Path) -> None:
     assert load_bundle(tmp_path).decoding == {**beam, "sample": True, "top_k": 50, "temperature": 0.7}
 
 
+@pytest.mark.parametrize("layout", ["hf-blip", "vit-gpt2", "trocr"])
+def test_a_decode_that_only_the_configuration_states(layout: str, tmp_path: Path) -> None:
+    save_bundle(with_layout(layout), tmp_path, layout=layout)
+    (tmp_path / "generation_config.json").unlink()
+    part = "text_config" if layout == "hf-blip" else "decoder"
+
+    def state(config: dict[str, Any]) -> None:
+        config.update(num_beams=4, length_penalty=1.0, no_repeat_ngram_size=None, suppress_tokens=[3])
+        config[part].update(num_beams=2, length_penalty=2.0, no_repeat_ngram_size=3, early_stopping=False)
+
+    change_config(tmp_path, state)
+    wanted = {"num_beams": 4, "length_penalty": 2.0, "no_repeat_ngram": 3, "suppress": (3,), "early_stopping": False}
+    found = load_bundle(tmp_path).decoding
+    assert {name: value for name, value in found.items() if name != "prompt"} == wanted
+
+
+def test_samples_are_drawn_among_as_many_tokens_as_transformers_draws_them(tmp_path: Path) -> None:
+    save_bundle(with_layout("hf-blip", decoding={"sample": True}), tmp_path, layout="hf-blip")
+    file = tmp_path / "generation_config.json"
+    assert json.loads(file.read_text())["top_k"] == 0
+    assert load_bundle(tmp_path).decoding == {"sample": True}  # among all
+    for stated, found in (({}, 50), ({"top_k": None}, 50), ({"top_k": 7}, 7)):
+        file.write_text(json.dumps({"do_sample": True, **stated}))
+        assert load_bundle(tmp_path).decoding == {"sample": True, "top_k": found}
+
+
 @pytest.mark.parametrize("layout", FOR_CAPTIONERS)
 def test_a_search_that_is_stated_counts_at_its_default_too(layout: str, tmp_path: Path) -> None:
     save_bundle(with_layout(layout, decoding={"num_beams": 1}), tmp_path, layout=layout)

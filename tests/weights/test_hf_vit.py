@@ -52,9 +52,12 @@ def test_config_in_their_words(saved: Path) -> None:
                 "do_center_crop": True,
                 "crop_size": {"height": 35, "width": 35},
             },
-            {"resize_to": 41},
+            {"resize_to": 41, "center": "floor"},
         ),
-        ({**PROCESSOR, "size": 41, "do_center_crop": True, "crop_size": 35}, {"resize_to": (41, 41)}),
+        (
+            {**PROCESSOR, "size": 41, "do_center_crop": True, "crop_size": 35},
+            {"resize_to": (41, 41), "center": "floor"},
+        ),
         ({**PROCESSOR, "size": [35, 45]}, {"size": (35, 45), "resize_to": (35, 45)}),
         # padding has no effect on pictures of one size, and null is the class's default
         ({**PROCESSOR, "do_pad": True, "pad_size": None, "size_divisor": 32, "do_convert_rgb": None}, {}),
@@ -62,11 +65,11 @@ def test_config_in_their_words(saved: Path) -> None:
         ({**PROCESSOR, "feature_extractor_type": "ViTFeatureExtractor"}, {}),
         (
             {**PROCESSOR, "image_processor_type": "CLIPFeatureExtractor", "size": 41, "crop_size": 35},
-            {"resize_to": 41},  # one number is the shorter side there
+            {"resize_to": 41, "center": "floor"},  # one number is the shorter side there
         ),
         (
             {"image_processor_type": "DeiTImageProcessor", "image_mean": [0.1, 0.2, 0.3], "image_std": [0.4, 0.5, 0.6]},
-            {"size": (224, 224), "resize_to": (256, 256), "interpolation": "bicubic"},
+            {"size": (224, 224), "resize_to": (256, 256), "interpolation": "bicubic", "center": "floor"},
         ),
     ],
 )
