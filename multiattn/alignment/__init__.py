@@ -1,7 +1,7 @@
 """Floor 3: when each token and word of a finished transcript was spoken, from the decoder's cross-attention.
 
 The way: a transcript is decoded once more, teacher-forced (`replay`, `teacher_forcing`) -> the onset heads
-(`onset_heads`) tell when each token begins (`onsets`) -> tokens are grouped into words (`word_grouping`, `graphemes`)
+(`onset_heads`) tell when each token begins (`onsets`) -> tokens are grouped into words (`word_grouping`)
 -> words get times, which are moved to the edges of the sound (`word_timestamps`, `silence`). Without the recording,
 the weights of the alignment heads become a path through tokens and frames (`dtw`), as in openai-whisper. `heads` finds
 a model's alignment heads, and `loops` detects texts that repeat themselves.

@@ -5,9 +5,9 @@ import string
 from collections.abc import Sequence
 from itertools import pairwise
 
+from ..inputs.graphemes import within_cluster
 from ..inputs.spoken_words import NOT_SAID, UNSPACED, SpokenWord
 from ..inputs.text import Tokenizer, Word
-from .graphemes import within_cluster
 
 __all__ = ["CLOSING", "NOT_SAID", "OPENING", "SpokenWord", "UNSPACED", "group_words", "merge_punctuation"]
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from ..checks import require
 from ..errors import InputError
+from ..inputs.graphemes import clusters
 from .timed_text import Piece, TimedSegment, channel_of, checked_words, in_order, pieces_of, plain, voice_of
 
 _STOPS = ".,;:?!…。、，！？"
@@ -272,14 +273,14 @@ def _units(parts: Line) -> Iterator[Line]:
 
 def _atoms(text: str) -> Iterator[str]:
     """Yield words with the space before them, and by itself each character that a line may be broken at."""
-    word = ""
-    for one in text:
+    word, before = "", ""
+    for one in clusters(text):
         # a space stays with the word after it
         is_joined = word.isspace() and not one.isspace()
-        if word and not is_joined and (one.isspace() or _is_apart(one) or _is_apart(word[-1])):
+        if word and not is_joined and (one.isspace() or _is_apart(one[0]) or _is_apart(before[0])):
             yield word
             word = ""
-        word += one
+        word, before = word + one, one
     if word:
         yield word
 

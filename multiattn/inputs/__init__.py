@@ -3,7 +3,7 @@
 Files: `files` and `walk` (finding them), `streams` and `fetch` (those without a path). Pictures: `image` with `image_*`
 and `pixels` (loading), `channels` and `preprocess` (to a model's input), `geometry` (back to source pixels).
 Recordings: `audio` with `audio_*` (loading), `resampling` and `stream_resampler`, `mel` (to features). Text: `text`
-with `vocabulary` (tokens and words),
+with `vocabulary` (tokens and words), `graphemes` (what is one character to a reader),
 `speech_tokens` and `whisper_vocabulary` (a recognizer's), `language_names`, `content_words` (of a question).
 
 The names below are imported when they are first used: `files` must not wait for torch.

@@ -2,6 +2,7 @@
 
 import unicodedata
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from multiattn.errors import InputError
 from multiattn.export import CueStyle, lrc, srt, tsv, vtt
 from multiattn.export.cues import _NO_END, _NO_START, cues_of, width_of, wrapped
+from multiattn.inputs.graphemes import within_cluster
 from tests.export.sounds import DURATION, SEGMENTS, Part, Said
 from tests.export.test_subtitles import read_srt, read_vtt
 
@@ -164,3 +166,14 @@ def test_styles_that_cannot_be_are_named(fields, message):
 
 def test_a_voice_is_the_voice_of_its_cue():
     assert read_vtt(vtt(SEGMENTS))[0][2] == "three one"
+
+
+def test_no_line_begins_within_an_emoji():
+    family, thumb = "\U0001f468\u200d\U0001f469\u200d\U0001f467\u200d\U0001f466", "\U0001f44d\U0001f3fd"
+    for width in range(4, 12):
+        for text in (f"我们好吗谢{family}再见", f"today ok{thumb} yes{thumb}{thumb}"):
+            lines = [joined(line) for line in wrapped(text, width)]
+            whole = "".join(lines).replace(" ", "")
+            assert whole == text.replace(" ", "")
+            ends = np.cumsum([len(line.replace(" ", "")) for line in lines])
+            assert not any(within_cluster(whole, int(end)) for end in ends)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile as sf
 
 from multiattn.alignment import SpokenWord
 from multiattn.alignment.text_match import match_words
@@ -81,6 +82,21 @@ def test_a_text_without_words(transcribe, samples, text: str) -> None:
         transcribe.align(samples, text, rate=RATE)
     [failure] = transcribe.align_stream([(samples, text)], rate=RATE)
     assert isinstance(failure, Failure)
+
+
+def test_an_empty_recording_has_no_maps_and_stops_no_other(transcribe, samples, tmp_path: Path) -> None:
+    sf.write(tmp_path / "empty.wav", np.zeros(0, np.float32), RATE)
+    sf.write(tmp_path / "one.wav", np.asarray(samples), RATE)
+    files = [str(tmp_path / name) for name in ("empty.wav", "one.wav")]
+    empty, one = transcribe.align_stream([(file, "one two") for file in files], maps="attention")
+    assert empty.text == one.text == "one two" and empty.duration == 0 and empty.maps == ()
+    empty, one = transcribe(files, explain_text="one two", maps="attention")
+    assert empty.maps == () and one.maps
+
+
+def test_a_long_line_without_full_stops_is_divided_in_a_moment() -> None:
+    line = "これはとても長い文章ですが、" * 20_000  # as the square of its length: ten minutes
+    assert GivenText.of(line + "終。わり", language="ja").sentences == (line + "終。", "わり")
 
 
 def test_options_that_go_with_no_given_text(transcribe, samples) -> None:

@@ -288,3 +288,20 @@ def made() -> Callable[..., SpeechOptions]:
 
 def test_temperatures_may_be_a_list(made: Callable[..., SpeechOptions]) -> None:
     assert made(temperatures=[0, 0.5]).temperatures == (0, 0.5)
+
+
+def test_windows_with_and_without_a_prefix_keep_their_ends(whisper, monkeypatch) -> None:
+    found, plain = list[list[float]](), decode.decode_windows
+
+    def told(*given, least_ends=None, with_prefix=None, **named):
+        if with_prefix is None:
+            found.append(least_ends)
+        return plain(*given, least_ends=least_ends, with_prefix=with_prefix, **named)
+
+    monkeypatch.setattr(decode, "decode_windows", told)
+    samples = sounds(3)
+    features = whisper.preprocessing.features(samples)
+    encoded = whisper.encode(features, [whisper.preprocessing.frames(samples.shape[-1])] * 3, with_ctc=False)
+    options = replace(ASKED, prefix="a", temperatures=(0.0,))
+    told(whisper, encoded, options, least_ends=[0.1, 0.2, 0.3], with_prefix=[False, True, False])
+    assert found == [[0.2], [0.1, 0.3]]

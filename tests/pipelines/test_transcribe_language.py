@@ -1,6 +1,6 @@
 """The language: decided on speech alone, in several windows until it is certain, in order and in chunks alike."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -12,10 +12,13 @@ from multiattn.inputs import Recording
 from multiattn.inputs.language_names import NAMES, language_code, name_of
 from multiattn.pipelines import Segment, TranscribePipeline
 from multiattn.pipelines.transcribe.decode import decode_windows
+from multiattn.pipelines.transcribe.job import TranscriptionJob, one_by_one
 from multiattn.pipelines.transcribe.language import language_of
 from multiattn.pipelines.transcribe.languages import Language, longest_language, uncertain
 from multiattn.pipelines.transcribe.model import SpeechModel
 from multiattn.pipelines.transcribe.options import SpeechOptions
+from multiattn.pipelines.transcribe.verbose_json import verbose_json
+from multiattn.pipelines.transcribe.word_timestamps import WordTimestamper
 from multiattn.resources import shipped
 from tests.fixtures import tiny_speech_bundle, tiny_whisper_bundle
 from tests.pipelines.speaking import RATE, decoding, hush, speech_model, tone
@@ -180,3 +183,35 @@ def test_what_is_said_of_an_uncertain_language() -> None:
     assert np.isclose(replace(SpeechOptions(), language_threshold=1.0).language_threshold, 1.0)
     with pytest.raises(ModelError, match="`language_threshold` must be a number above 0, up to 1, but is 0.0 instead"):
         SpeechOptions(language_threshold=0.0)
+
+
+def test_a_language_is_written_as_openai_writes_it() -> None:
+    def named(code: str | None) -> object:
+        return verbose_json((), task="transcribe", language=code, duration=1.0, text="")["language"]
+
+    assert [named(code) for code in ("de", "haw", None, "xx")] == ["german", "hawaiian", "unknown", "xx"]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_probability_is_that_of_the_language_that_is_stated(order: int) -> None:
+    spoken = [("de", 0.4, 9.0), ("en", 0.9, 3.0)][::order]
+
+    def parts(recording: Recording, timestamper: WordTimestamper) -> Iterator[Segment]:
+        code, probability, seconds = spoken.pop(0)
+        timestamper.language = Language(code, probability)
+        yield Segment(0.0, seconds, code, (), (), -0.1, 1.0, None, 0.0, language=code)
+
+    timestamper = WordTimestamper(speech_model(tiny_speech_bundle()), words=False)
+    noise = np.random.default_rng(5).normal(0, 0.1, (2, 16_000)).astype(np.float32)
+    job = TranscriptionJob(
+        None,
+        lambda: Recording.open(noise, rate=16_000, source_rate=16_000),
+        timestamper,
+        on_segment=None,
+        with_maps=False,
+        language_threshold=0.5,
+        channel="each",
+    )
+    (result,) = one_by_one([job], parts)
+    assert (result.language, result.language_probability) == ("de", 0.4)
+    assert "is in an uncertain language: German (de) 40%" in result.remark

@@ -162,11 +162,12 @@ class OnnxRecognizer:
         on_segment: Callable[[Segment], None] | None,
     ) -> Transcript:
         chosen = choose_channels(recording, channel)
-        segments, language = list[Segment](), Language(options.language)
+        segments, languages = list[Segment](), list[Language]()
         for voice in chosen.voices:
             blocks = list(voice.recording.blocks())
             samples = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
             language = self._language(samples, options)
+            languages.append(language)
             for segment in self._segments(samples, replace(options, language=language.code)):
                 segments.append(segment if voice.channel is None else replace(segment, channel=voice.channel))
                 if on_segment is not None and not segment.is_dropped and len(chosen.voices) == 1:
@@ -176,13 +177,16 @@ class OnnxRecognizer:
         if on_segment is not None and len(chosen.voices) > 1:
             for segment in kept:
                 on_segment(segment)
+        stated = longest_language(kept)
+        language = next((one for one in languages if one.code == stated), languages[-1])
         is_told = bool(kept) or language.probability is not None
-        remarks = (chosen.remark, uncertain(language, options.language_threshold))
+        doubts = dict.fromkeys(uncertain(one, options.language_threshold) for one in languages)
+        remarks = (chosen.remark, *doubts)
         return Transcript(
             file,
             kept,
             recording.measure(),
-            longest_language(kept) or (language.code if is_told else None),
+            stated or (language.code if is_told else None),
             damaged=recording.damaged,
             remark="; ".join(filter(None, remarks)) or None,
             language_probability=language.probability,

@@ -90,7 +90,7 @@ class AlignmentJob:
         )
         alignment = aligner.align()
         fit = aligned_segments(given, alignment, free)
-        maps = self._maps(recording, fit, alignment.texts) if self._methods else ()
+        maps = self._maps(recording, fit, alignment.texts) if self._methods and duration else ()
         segments = fit.segments
         if turns is not None:
             segments = tuple(part for segment in segments for part in turns.assign(segment))

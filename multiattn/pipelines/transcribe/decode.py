@@ -67,7 +67,7 @@ def decode_windows(
     if generator is None and max(options.temperatures) > 0:
         raise ModelError("`generator` must be given where `temperatures` has one above 0, but is None instead")
     if options.prefix and with_prefix is not None and len(set(with_prefix)) > 1:
-        return _with_and_without(speech, encoded, options, previous, with_prefix, generator)
+        return _with_and_without(speech, encoded, options, previous, with_prefix, generator, least_ends)
     if with_prefix is not None and not any(with_prefix):
         options = replace(options, prefix=None)
     previous = [context_of(speech, options, text) for text in ([()] * count if previous is None else previous)]
@@ -109,6 +109,7 @@ def _with_and_without(
     previous: Sequence[Sequence[int]] | None,
     with_prefix: Sequence[bool],
     generator: Generators,
+    least_ends: Sequence[float] | None,
 ) -> list[WindowResult]:
     """Decode the windows whose text begins with the prefix apart from the others."""
     found: dict[int, WindowResult] = {}
@@ -120,6 +121,7 @@ def _with_and_without(
             options if has_prefix else replace(options, prefix=None),
             previous=None if previous is None else [previous[i] for i in some],
             generator=_select_generators(generator, some),
+            least_ends=None if least_ends is None else [least_ends[i] for i in some],
         )
         found |= zip(some, results, strict=True)
     return [found[i] for i in range(len(found))]

@@ -8,8 +8,11 @@ from typing import NamedTuple
 from ...alignment.word_grouping import UNSPACED
 from ...errors import InputError
 
-_SENTENCE_END = re.compile(r"""(?P<word>[^\s.!?…]*)[.!?…]+["'”’»)\]]*(?=\s)|[。！？]+[」』”’]*""")
-"""The end of a sentence, with its last word where that may be an abbreviation."""
+_SENTENCE_END = re.compile(r"""(?P<stop>[.!?…])[.!?…]*["'”’»)\]]*(?=\s)|[。！？]+[」』”’]*""")
+"""The end of a sentence; behind `stop`, its last word may be an abbreviation."""
+
+_LAST_WORD = re.compile(r"[^\s.!?…]*\Z")
+_LONGEST_ABBREVIATION = 8  # characters, with quotes and brackets before it
 
 _ABBREVIATIONS = re.compile(r"\W*(?:[A-Z]|Mrs?|Ms|Dr|St|Prof|Capt|Gen|Col|Rev|vs)", re.ASCII)
 _NUMBER = re.compile(r"(\d[\d,]*)(?:\.(\d+))?(st|nd|rd|th)?")
@@ -81,9 +84,15 @@ def _sentences(line: str) -> list[str]:
     ends = [
         found.end()
         for found in _SENTENCE_END.finditer(line)
-        if found["word"] is None or not _ABBREVIATIONS.fullmatch(found["word"])
+        if found["stop"] is None or not _is_abbreviation(line, found.start())
     ]
     return [line[start:end] for start, end in zip([0, *ends], [*ends, len(line)], strict=True)]
+
+
+def _is_abbreviation(line: str, end: int) -> bool:
+    """Tell whether what stands before a full stop at `end` is an abbreviation; only so much of it is looked at."""
+    before = _LAST_WORD.search(line[max(0, end - _LONGEST_ABBREVIATION - 1) : end])
+    return before is not None and _ABBREVIATIONS.fullmatch(before[0]) is not None
 
 
 def _pieces(sentence: str, language: str | None) -> list[tuple[int, str]]:

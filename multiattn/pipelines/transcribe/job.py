@@ -16,13 +16,14 @@ from ...inputs.audio_channels import Chosen, choose_channels
 from ...inputs.streams import NamedStream
 from ..results import Failure
 from .chunked import PendingChunk, chunk_rounds
-from .languages import longest_language, uncertain
+from .languages import Language, longest_language, uncertain
 from .model import SpeechModel
 from .options import SpeechOptions
 from .results import SpeechMap, Transcript
 from .rounds import Rounds
 from .segments import UNCOVERED, Segment
 from .speakers import Attribution, SpeakerTurns
+from .window_maps import in_order
 from .word_timestamps import WordTimestamper
 
 Segments = Callable[[Recording, WordTimestamper], Iterator[Segment]]
@@ -67,6 +68,7 @@ class TranscriptionJob:
         self._chosen: Chosen | None = None
         self._segments: list[Segment] = []
         self._dropped: list[Segment] = []
+        self._languages: list[Language] = []  # of each channel that was read
         self._uncovered: list[tuple[float, float]] = []
         self._error: InputError | None = None
         self.is_read = False
@@ -86,6 +88,7 @@ class TranscriptionJob:
             for voice in self._chosen.voices:
                 for part in split(voice.recording, self._timestamper):
                     yield part if voice.channel is None else replace(part, channel=voice.channel)
+                self._languages.append(self._timestamper.language)
         except InputError as error:
             self._error = error
         self.is_read = True
@@ -129,10 +132,11 @@ class TranscriptionJob:
 
     def _transcript(self, chosen: Chosen) -> Transcript:
         recording = chosen.voices[-1].recording  # which has been read to its end
-        found, maps = self._timestamper.maps, tuple[SpeechMap, ...]()
-        if found:
+        found, maps = in_order(self._timestamper.maps), tuple[SpeechMap, ...]()
+        blocks = list(recording.blocks()) if found else []
+        if blocks:
             check_length(recording)
-            samples = torch.cat(list(recording.blocks())).numpy()
+            samples = torch.cat(blocks).numpy()
             maps = tuple(
                 SpeechMap(one.map, samples, recording.rate, one.words, one.stack, checked=one.checked) for one in found
             )
@@ -142,16 +146,19 @@ class TranscriptionJob:
                 for segment in self._segments:
                     self._on_segment(segment)
         seconds = recording.measure()
-        language = self._timestamper.language
+        decided = self._languages or [self._timestamper.language]
+        stated = longest_language(self._segments)
+        language = next((one for one in decided if one.code == stated), decided[-1])
+        doubts = dict.fromkeys(uncertain(one, self._language_threshold) for one in decided)
         is_told = bool(self._segments) or language.probability is not None
         return Transcript(
             self._file,
             tuple(self._segments),
             seconds,
-            longest_language(self._segments) or (language.code if is_told else None),
+            stated or (language.code if is_told else None),
             maps,
             damaged=recording.damaged,
-            remark="; ".join(filter(None, (chosen.remark, uncertain(language, self._language_threshold)))) or None,
+            remark="; ".join(filter(None, (chosen.remark, *doubts))) or None,
             language_probability=language.probability,
             dropped=tuple(self._dropped),
             task=self._task,

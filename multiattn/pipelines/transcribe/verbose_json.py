@@ -6,7 +6,7 @@ Source: OpenAI, API reference, "The transcription object (Verbose JSON)"; openai
 import math
 from collections.abc import Sequence
 
-from ...inputs.language_names import name_of
+from ...inputs.language_names import NAMES
 from .cutting import Segment
 
 _FRAMES = 100
@@ -29,7 +29,7 @@ def verbose_json(
     """
     found: dict[str, object] = {
         "task": task,
-        "language": _UNKNOWN if language is None else name_of(language).lower(),
+        "language": _UNKNOWN if language is None else NAMES.get(language, language).lower(),
         "duration": round(duration, 3),
         "text": text,
         "segments": [_segment(number, segment) for number, segment in enumerate(segments)],

@@ -7,7 +7,6 @@ segments that it returns.
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import zip_longest
-from typing import NamedTuple
 
 from ...alignment import SpokenWord, group_words, word_times
 from ...alignment.teacher_forcing import check_heads
@@ -18,23 +17,10 @@ from .languages import Language
 from .model import SpeechModel
 from .pieces import with_pauses
 from .segments import DecodedWindow, Segment
+from .window_maps import WindowMap
 from .window_verdicts import of_window
 
 _NO_MAPS = MapRequest()
-
-
-class WindowMap(NamedTuple):
-    """Attention for each word of a window, by one map method."""
-
-    map: AttentionMap
-    """Axes ("word", "time") or ("word", "mel", "time"); the time in seconds of the recording."""
-
-    stack: AttentionMap
-    """Axes ("layer", "head", "word", "time"); the same for all methods."""
-
-    words: tuple[SpokenWord, ...]
-    checked: Checked | None
-    """Its verdicts; None where it was not checked."""
 
 
 class WordTimestamper:
@@ -51,7 +37,7 @@ class WordTimestamper:
         self.language = Language(None)
         """The language of the recording, which whoever decides it puts here."""
         self.maps: list[WindowMap] = []
-        """For each window with words in order, one map for each method."""
+        """For each window with words, as it was decoded, one map for each method."""
 
     def __call__(self, window: DecodedWindow) -> tuple[Segment, ...]:
         """Return the segments of a window, with their words if words are asked for, which takes a decoder pass."""
@@ -139,7 +125,8 @@ class WordTimestamper:
             )
         stack, *found = (self._placed(one, window) for one in (stack, *found))
         words = tuple(word for segment in segments for word in segment.words)
-        self.maps += [WindowMap(one, stack, words, checked) for one, checked in zip_longest(found, verdicts)]
+        parts = tuple((segment.start, len(segment.words)) for segment in segments)
+        self.maps += [WindowMap(one, stack, words, checked, parts) for one, checked in zip_longest(found, verdicts)]
 
     def _placed(self, one: AttentionMap, window: DecodedWindow) -> AttentionMap:
         """Return a map of a window with the pauses of the recording in it."""

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from multiattn.alignment import group_words
-from multiattn.alignment.graphemes import clusters, within_cluster
 from multiattn.inputs import Tokenizer
+from multiattn.inputs.graphemes import clusters, within_cluster
 
 CLUSTERS = {
     "accents": ["e\u0301", "o\u0302\u0301", "x"],
