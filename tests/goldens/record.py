@@ -35,6 +35,7 @@ LATER = {
     "summary": False,
     "distilled": False,
     "resampling": "bicubic",
+    "center": "nearest",
     "patch_norm": False,
     "rotary": "axial",
     "rotary_period": 100.0,
