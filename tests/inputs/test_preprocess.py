@@ -237,7 +237,7 @@ def test_fields_are_checked(changes: dict[str, object], message: str) -> None:
         ({"std": None}, "must have `std`, but lacks it instead."),
         (
             {"gamma": 2.2},
-            "`preprocessing` must be among size, resize_to, interpolation, mean, std, rescale, but has gamma",
+            "`preprocessing` must be among size, resize_to, interpolation, mean, std, rescale, center, but has gamma",
         ),
         ({"size": [31.5, 37]}, "`preprocessing.size` must be tuple[int, int], but is (31.5, 37) instead."),
         (

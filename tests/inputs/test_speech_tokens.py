@@ -239,7 +239,7 @@ def test_added_tokens_in_a_file_of_their_own(tmp_path: Path) -> None:
     [
         (
             {"<|a|>": 271},
-            r"<\|a\|> must be the token 271, but would be 270: the numbers must go on from those in vocab",
+            r"'<\|a\|>' must be 271, but would be 270: the numbers must go on from those in vocab",
         ),
         ({"<|a|>": "x"}, "added_tokens.json: each name must have a number, but"),
     ],

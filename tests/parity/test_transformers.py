@@ -120,7 +120,7 @@ def test_crop_is_saved_for_transformers(tmp_path: Path) -> None:
 
     save_theirs(tmp_path / "theirs")
     bundle = load_bundle(tmp_path / "theirs")
-    bundle.preprocessing = replace(bundle.preprocessing, resize_to=41)
+    bundle.preprocessing = replace(bundle.preprocessing, resize_to=41, center="floor")
     save_bundle(bundle, tmp_path / "ours", layout="hf-vit")
     assert load_bundle(tmp_path / "ours").preprocessing == bundle.preprocessing
     processor = transformers.AutoImageProcessor.from_pretrained(tmp_path / "ours")
