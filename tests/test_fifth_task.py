@@ -25,13 +25,7 @@ from multiattn.cli.arguments import Option, Parser
 from multiattn.cli.info import Details
 from multiattn.cli.main import main
 from multiattn.cli.map_files import Written
-from multiattn.cli.options import (
-    COMPUTE,
-    model_of,
-    out_file,
-    output_format,
-    paths_of,
-)
+from multiattn.cli.options import COMPUTE, model_of, out_file, output_format, paths_of
 from multiattn.cli.predict import Predictor
 from multiattn.cli.result_lines import block, score_line
 from multiattn.data.image_folder import ClassificationRecords, read_folder

@@ -9,13 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import InputError
 from ..inputs.walk import Unusable
 from ..text_files import decode_text, read_bytes
-from .arguments import (
-    Option,
-    Parser,
-    UsageError,
-    not_blank,
-    not_empty,
-)
+from .arguments import Option, Parser, UsageError, not_blank, not_empty
 from .map_files import Written
 from .map_options import CHECK, MAP_FILES
 from .options import BAD_FILES, RECORDS, model_of

@@ -13,15 +13,7 @@ from ..registry import task_spec
 from ..writing import write_json
 from .arguments import Option, Parser, at_least_one
 from .inputs import find_files, status
-from .options import (
-    BAD_FILES,
-    DEVICE,
-    PRECISION,
-    model_of,
-    model_or_shipped,
-    output_format,
-    paths_of,
-)
+from .options import BAD_FILES, DEVICE, PRECISION, model_of, model_or_shipped, output_format, paths_of
 from .output import Report, named_errors, say, spinner
 
 if TYPE_CHECKING:

@@ -8,38 +8,15 @@ from typing import TYPE_CHECKING
 
 from ..inputs.files import PICTURES
 from ..inputs.walk import Unusable
-from .arguments import (
-    Option,
-    Parser,
-    UsageError,
-    at_least_one,
-    not_blank,
-    not_empty,
-)
+from .arguments import Option, Parser, UsageError, at_least_one, not_blank, not_empty
 from .inputs import check_out
 from .map_files import Written
 from .map_options import CHECK, MAP_FILES, ON_PAGE, results_of
-from .options import (
-    BAD_FILES,
-    INPUTS,
-    MANY,
-    RECORDS,
-    WRITING,
-    beams,
-    listed_files,
-    model_of,
-    paths_of,
-    writing,
-)
+from .options import BAD_FILES, INPUTS, MANY, RECORDS, WRITING, beams, listed_files, model_of, paths_of, writing
 from .predict import Job, Predictor
 from .questions_file import read_answers, read_questions
 from .records import Column
-from .result_lines import (
-    block,
-    domain_line,
-    score_line,
-    verdict_lines,
-)
+from .result_lines import block, domain_line, score_line, verdict_lines
 from .runtime import RUNTIME
 
 if TYPE_CHECKING:

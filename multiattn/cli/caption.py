@@ -4,31 +4,10 @@ import argparse
 from typing import TYPE_CHECKING
 
 from ..inputs.files import PICTURES
-from .arguments import (
-    Option,
-    Parser,
-    UsageError,
-    above_zero,
-    at_least_one,
-    length_penalty,
-    not_empty,
-    seed,
-    share,
-)
+from .arguments import Option, Parser, UsageError, above_zero, at_least_one, length_penalty, not_empty, seed, share
 from .map_files import Written
 from .map_options import CHECK, MAP_FILES, results_of
-from .options import (
-    BAD_FILES,
-    INPUTS,
-    MANY,
-    RECORDS,
-    WRITING,
-    beams,
-    listed_files,
-    model_of,
-    paths_of,
-    writing,
-)
+from .options import BAD_FILES, INPUTS, MANY, RECORDS, WRITING, beams, listed_files, model_of, paths_of, writing
 from .output import printable
 from .predict import Predictor
 from .records import Column

@@ -6,37 +6,16 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from ..inputs.files import PICTURES
-from .arguments import (
-    Option,
-    Parser,
-    UsageError,
-    at_least_one,
-    finite,
-    not_blank,
-    not_empty,
-)
+from .arguments import Option, Parser, UsageError, at_least_one, finite, not_blank, not_empty
 from .map_files import Written
 from .map_options import CHECK, MAP_FILES, ON_PAGE, results_of
 from .match import say_cut
-from .options import (
-    BAD_FILES,
-    INPUTS,
-    MANY,
-    RECORDS,
-    listed_files,
-    model_of,
-    paths_of,
-)
+from .options import BAD_FILES, INPUTS, MANY, RECORDS, listed_files, model_of, paths_of
 from .output import listed, printable
 from .predict import Predictor
 from .questions_file import read_choices
 from .records import Column, Record
-from .result_lines import (
-    block,
-    domain_line,
-    score_line,
-    verdict_lines,
-)
+from .result_lines import block, domain_line, score_line, verdict_lines
 from .runtime import RUNTIME
 
 if TYPE_CHECKING:

@@ -9,13 +9,7 @@ from ..errors import InputError
 from ..inputs.files import PICTURES, RECORDINGS
 from ..inputs.walk import Unusable
 from ..registry import load_part
-from .arguments import (
-    Option,
-    Parser,
-    UsageError,
-    not_blank,
-    not_empty,
-)
+from .arguments import Option, Parser, UsageError, not_blank, not_empty
 from .engines import Place
 from .feed import Job
 from .map_files import Written

@@ -13,22 +13,10 @@ from typing import TYPE_CHECKING, ClassVar, Generic, NamedTuple, TypeVar
 from ..data.spread import evenly_spread
 from ..errors import InputError
 from ..registry import load_part, task_spec, tasks
-from .arguments import (
-    Option,
-    Parser,
-    UsageError,
-    at_least_one,
-    not_empty,
-)
+from .arguments import Option, Parser, UsageError, at_least_one, not_empty
 from .evaluate_options import DATA, MODEL, SPLIT
 from .inputs import status
-from .options import (
-    COMPUTE,
-    PIXELS,
-    beams,
-    model_or_shipped,
-    output_format,
-)
+from .options import COMPUTE, PIXELS, beams, model_or_shipped, output_format
 from .output import Report, printable, spinner
 
 if TYPE_CHECKING:

@@ -7,12 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelError
-from .arguments import (
-    Option,
-    UsageError,
-    finite,
-    not_empty,
-)
+from .arguments import Option, UsageError, finite, not_empty
 from .evaluate import Evaluator as BaseEvaluator
 from .evaluate import Figures
 from .output import listed, printable

@@ -10,14 +10,7 @@ from typing import TYPE_CHECKING, cast
 from ..errors import InputError
 from ..head_roles import ROLES
 from ..registry import task_spec, tasks
-from .arguments import (
-    Option,
-    Parser,
-    UsageError,
-    at_least_one,
-    at_least_zero,
-    not_empty,
-)
+from .arguments import Option, Parser, UsageError, at_least_one, at_least_zero, not_empty
 from .evaluate_maps import loaded_explainer
 from .evaluate_options import DATA, MODEL, SPLIT
 from .inputs import status

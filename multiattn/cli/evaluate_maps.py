@@ -9,13 +9,7 @@ from typing import TYPE_CHECKING
 from ..errors import InputError, ModelError
 from ..registry import load_part, task_spec, tasks
 from ..writing import write_json
-from .arguments import (
-    Option,
-    Parser,
-    UsageError,
-    at_least_one,
-    not_empty,
-)
+from .arguments import Option, Parser, UsageError, at_least_one, not_empty
 from .evaluate_options import DATA, MODEL, SPLIT
 from .inputs import status
 from .map_options import map_methods

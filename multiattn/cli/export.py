@@ -3,13 +3,7 @@
 import argparse
 import re
 
-from .arguments import (
-    Option,
-    Parser,
-    UsageError,
-    at_least_one,
-    not_empty,
-)
+from .arguments import Option, Parser, UsageError, at_least_one, not_empty
 from .convert import check_target
 from .options import MODEL_HELP
 from .output import printable, say, spinner

@@ -5,16 +5,7 @@ from collections.abc import Callable, Sequence
 
 from ..registry import task_spec
 from .arguments import Option, not_blank, not_empty
-from .options import (
-    COMPUTE,
-    LOUDNESS,
-    PARALLEL,
-    PIXELS,
-    RESUME,
-    STRICT,
-    out_file,
-    record_format,
-)
+from .options import COMPUTE, LOUDNESS, PARALLEL, PIXELS, RESUME, STRICT, out_file, record_format
 
 MAP_FILES = """\
   NAME.METHOD.npz   the map's numbers; NAME.METHOD.json says what they are and

@@ -5,23 +5,10 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from ..inputs.files import PICTURES
-from .arguments import (
-    Option,
-    Parser,
-    UsageError,
-    not_blank,
-)
+from .arguments import Option, Parser, UsageError, not_blank
 from .map_files import Written
 from .map_options import CHECK, MAP_FILES, ON_PAGE, results_of
-from .options import (
-    BAD_FILES,
-    INPUTS,
-    MANY,
-    RECORDS,
-    listed_files,
-    model_of,
-    paths_of,
-)
+from .options import BAD_FILES, INPUTS, MANY, RECORDS, listed_files, model_of, paths_of
 from .output import printable, say
 from .predict import Predictor
 from .records import Column, Record

@@ -9,23 +9,9 @@ from typing import TYPE_CHECKING, Any
 from ..errors import InputError
 from ..inputs.files import PICTURES, is_web_address, local_path
 from ..registry import load_part
-from .arguments import (
-    Option,
-    Parser,
-    UsageError,
-    at_least_one,
-    not_blank,
-    not_empty,
-)
+from .arguments import Option, Parser, UsageError, at_least_one, not_blank, not_empty
 from .inputs import Found, find_files
-from .options import (
-    COMPUTE,
-    LOUDNESS,
-    PIXELS,
-    model_of,
-    model_or_shipped,
-    output_format,
-)
+from .options import COMPUTE, LOUDNESS, PIXELS, model_of, model_or_shipped, output_format
 from .output import Report, named_errors, printable, say, spinner
 from .records import json_line
 

@@ -21,12 +21,7 @@ from .arguments import (
     not_empty,
     number,
 )
-from .options import (
-    ADDRESS,
-    DEVICE,
-    PIXELS,
-    PRECISION,
-)
+from .options import ADDRESS, DEVICE, PIXELS, PRECISION
 from .output import say
 
 if TYPE_CHECKING:

@@ -5,13 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from .arguments import (
-    Option,
-    Parser,
-    UsageError,
-    not_empty,
-    number,
-)
+from .arguments import Option, Parser, UsageError, not_empty, number
 from .evaluate import PICTURES_OF
 from .evaluate_answer import FILES as QUESTIONS
 from .evaluate_caption import FILES as CAPTIONS

@@ -3,16 +3,7 @@
 import math
 
 from ..inputs.files import RECORDINGS
-from .arguments import (
-    Option,
-    Parser,
-    at_least_one,
-    length_penalty,
-    not_blank,
-    not_empty,
-    seed,
-    share,
-)
+from .arguments import Option, Parser, at_least_one, length_penalty, not_blank, not_empty, seed, share
 from .map_options import maps_of, tokens_of
 from .options import (
     DEVICE,

@@ -206,13 +206,13 @@ def _add_tokens(found: tokenizers.Tokenizer, file: Path, known: tuple[str, ...],
             flags = {flag: bool(token[flag]) for flag in _FLAGS if flag in token} if isinstance(token, dict) else {}
             tokens[name] = AddedToken(name, **flags)
     later = sorted((name for name in ids if found.token_to_id(name) is None), key=ids.__getitem__)
-    present = [token for token in known if found.token_to_id(token) is not None]
-    found.add_special_tokens(present)
+    found.add_special_tokens([token for token in known if found.token_to_id(token) is not None])
     for name in later:
         # Whisper names few of its own
         is_special = name in specials or (name.startswith("<|") and name.endswith("|>"))
-        token = tokens.get(name) or AddedToken(name, normalized=not is_special, special=is_special)
-        (found.add_special_tokens if token.special else found.add_tokens)([token])
+        tokens.setdefault(name, AddedToken(name, normalized=not is_special, special=is_special))
+    found.add_tokens([tokens[name] for name in later])  # at once: each call goes through all that were added
+    for name in later:
         if found.token_to_id(name) != ids[name]:
             raise ModelError(
                 f"{file.parent}: the added token {name[:60]!r} must be {ids[name]}, but would be "

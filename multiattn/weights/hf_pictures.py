@@ -97,8 +97,8 @@ def read_processor(
     path, found = find_processor(files, "an `image_processor`")
     data = files.json(PREPROCESSOR) if found is None else found  # raises: the file is missing
     # None is the class's default, and no step where it says whether one is done
-    steps = {name: bool(value) for name, value in data.items() if value is None and name.startswith("do_")}
-    data = {name: value for name, value in data.items() if value is not None} | steps
+    steps = [name for name, value in data.items() if value is None and name.startswith("do_")]
+    data = {name: value for name, value in data.items() if value is not None} | dict.fromkeys(steps, False)
     for name in ("image_processor_type", "feature_extractor_type"):
         if name in data:
             stated = data[name]

@@ -32,7 +32,7 @@ from ...pipelines.transcribe.cutting import (
     is_dropped,
     is_silent,
 )
-from ...pipelines.transcribe.languages import Language, longest_language, uncertain
+from ...pipelines.transcribe.languages import Language, told
 from ...pipelines.transcribe.options import SpeechOptions, TranscribeOptions, speech_options
 from ...pipelines.transcribe.results import Transcript
 from ...pipelines.transcribe.steering import context_of, initial_prompt, prefix_of, suppressed_tokens
@@ -177,18 +177,14 @@ class OnnxRecognizer:
         if on_segment is not None and len(chosen.voices) > 1:
             for segment in kept:
                 on_segment(segment)
-        stated = longest_language(kept)
-        language = next((one for one in languages if one.code == stated), languages[-1])
-        is_told = bool(kept) or language.probability is not None
-        doubts = dict.fromkeys(uncertain(one, options.language_threshold) for one in languages)
-        remarks = (chosen.remark, *doubts)
+        language, doubts = told(languages, kept, options.language_threshold)
         return Transcript(
             file,
             kept,
             recording.measure(),
-            stated or (language.code if is_told else None),
+            language.code,
             damaged=recording.damaged,
-            remark="; ".join(filter(None, remarks)) or None,
+            remark="; ".join(filter(None, (chosen.remark, *doubts))) or None,
             language_probability=language.probability,
             dropped=tuple(one for one in segments if one.is_dropped),
             task=options.task,

@@ -16,7 +16,7 @@ from ...inputs.audio_channels import Chosen, choose_channels
 from ...inputs.streams import NamedStream
 from ..results import Failure
 from .chunked import PendingChunk, chunk_rounds
-from .languages import Language, longest_language, uncertain
+from .languages import Language, told
 from .model import SpeechModel
 from .options import SpeechOptions
 from .results import SpeechMap, Transcript
@@ -147,15 +147,12 @@ class TranscriptionJob:
                     self._on_segment(segment)
         seconds = recording.measure()
         decided = self._languages or [self._timestamper.language]
-        stated = longest_language(self._segments)
-        language = next((one for one in decided if one.code == stated), decided[-1])
-        doubts = dict.fromkeys(uncertain(one, self._language_threshold) for one in decided)
-        is_told = bool(self._segments) or language.probability is not None
+        language, doubts = told(decided, self._segments, self._language_threshold)
         return Transcript(
             self._file,
             tuple(self._segments),
             seconds,
-            stated or (language.code if is_told else None),
+            language.code,
             maps,
             damaged=recording.damaged,
             remark="; ".join(filter(None, (chosen.remark, *doubts))) or None,

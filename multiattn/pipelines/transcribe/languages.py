@@ -41,3 +41,19 @@ def longest_language(segments: Sequence[Segment]) -> str | None:
         if segment.language is not None:
             seconds[segment.language] += segment.end - segment.start
     return max(seconds, key=seconds.__getitem__, default=None)
+
+
+def told(decided: Sequence[Language], segments: Sequence[Segment], threshold: float) -> tuple[Language, list[str]]:
+    """Return the language that a transcript states, and what must be said of languages that are uncertain.
+
+    Args:
+        decided: That of each channel.
+        segments: Those of all channels. The language that most of their seconds are in is stated.
+        threshold: As for `uncertain`.
+    """
+    code = longest_language(segments)
+    language = next((one for one in decided if one.code == code), decided[-1])
+    if code is None and (segments or language.probability is not None):
+        code = language.code
+    doubts = dict.fromkeys(uncertain(one, threshold) for one in decided)
+    return language._replace(code=code), [one for one in doubts if one is not None]
